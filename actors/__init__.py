@@ -1,0 +1,1 @@
+"""The actor system: processes, sockets, messages, the launcher and the scheduler. Imports none of its users."""

@@ -1,0 +1,449 @@
+"""The error tree: one root, shallow, by cause.
+
+    LlamactorError
+    ├── RequestError           the caller can mend it
+    │   ├── InvalidRequest         malformed or contradictory input
+    │   ├── ModelNotFound          the name names nothing here
+    │   ├── ModelNameRequired      the name is empty
+    │   ├── UnsupportedByModel     the model lacks the capability
+    │   ├── NotAvailable           this version does not offer it
+    │   ├── PromptTooLong          it does not fit the context and may not be cut
+    │   └── TemplateFailed         the chat template refused or overran its bounds
+    ├── CapacityError          a later retry can help
+    │   ├── QueueFull              OLLAMA_MAX_QUEUE requests wait already
+    │   ├── QueueTimeout           it waited its whole deadline for a slot
+    │   ├── Draining               this part is going down and takes nothing new
+    │   ├── SchedulerUnavailable   no scheduler answered in time
+    │   └── InsufficientMemory     the model does not fit beside what is in use
+    ├── StoreError             the model store, or a file offered to it
+    │   ├── InvalidName
+    │   ├── InvalidDigest
+    │   ├── DigestMismatch
+    │   ├── BlobNotFound
+    │   ├── InvalidManifest
+    │   ├── InvalidGguf
+    │   ├── InvalidModelfile
+    │   ├── TemplateRequired       needs a Go template, which this version cannot render
+    │   └── StoreUnwritable
+    ├── RunnerError            a runner could not do its work
+    │   ├── LoadFailed
+    │   ├── RunnerDied
+    │   ├── DecodeFailed
+    │   └── StreamGap              deltas of a stream were lost
+    ├── TransportError         sockets and frames
+    │   ├── MalformedMessage       the peer's fault
+    │   ├── ProtocolMismatch       the peer speaks another version
+    │   ├── PeerUnreachable        no such peer is connected
+    │   ├── Backlogged             the peer does not read; its queue is full
+    │   ├── FrameTooLarge          our own frame is over the bound
+    │   ├── AlreadyRunning         another process holds this run folder
+    │   ├── RunFolderUnusable      it cannot be made, or is not ours
+    │   └── ListenFailed           the HTTP address is in use or not ours
+    └── Bug                    our own invariant is broken
+
+Every class has a stable `code`. Across processes an error travels as a `Failure` (code, message, fields), never
+as a pickle. Only the gateway maps codes to HTTP, only the command line maps them to exit statuses.
+"""
+
+from typing import ClassVar
+
+import msgspec
+
+FieldValue = str | int | float | None
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """An error as data."""
+
+    code: str
+    message: str
+    fields: dict[str, FieldValue] = {}
+
+
+class LlamactorError(Exception):
+    """Root of all errors that cross a module border; the message names the fact and the remedy."""
+
+    code: ClassVar[str] = "internal"
+
+    def __init__(self, message: str, **fields: FieldValue) -> None:
+        super().__init__(message)
+        self.message = message
+        self.fields = fields
+
+    def as_failure(self) -> Failure:
+        """Give this error as data."""
+        return Failure(code=self.code, message=self.message, fields=self.fields)
+
+
+class RequestError(LlamactorError):
+    """The caller's request cannot be served as it stands; the same request fails again."""
+
+    code = "request"
+
+
+class InvalidRequest(RequestError):
+    """Malformed or contradictory input."""
+
+    code = "invalid_request"
+
+
+class ModelNotFound(RequestError):
+    """No installed model has this name."""
+
+    code = "model_not_found"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"model '{name}' not found", model=name)
+
+
+class ModelNameRequired(RequestError):
+    """The request names no model."""
+
+    code = "model_name_required"
+
+    def __init__(self) -> None:
+        super().__init__("model is required")
+
+
+class UnsupportedByModel(RequestError):
+    """The model lacks a capability that the request needs."""
+
+    code = "unsupported_by_model"
+
+    def __init__(self, model: str, capability: str) -> None:
+        super().__init__(f"{model} does not support {capability}", model=model, capability=capability)
+
+
+class NotAvailable(RequestError):
+    """The feature exists in the API but not in this version of llamactor."""
+
+    code = "not_available"
+
+    def __init__(self, feature: str, remedy: str) -> None:
+        super().__init__(f"{feature} is not available in this version of llamactor: {remedy}", feature=feature)
+
+
+class PromptTooLong(RequestError):
+    """The prompt does not fit the context and could not, or may not, be cut."""
+
+    code = "prompt_too_long"
+
+    def __init__(self, *, prompt_tokens: int, context_tokens: int) -> None:
+        super().__init__(
+            f"the prompt is longer than the context length currently available to the model: {prompt_tokens} tokens "
+            f"in a context of {context_tokens}; shorten it or raise num_ctx",
+            prompt_tokens=prompt_tokens,
+            context_tokens=context_tokens,
+        )
+
+
+class TemplateFailed(RequestError):
+    """The chat template raised an error for these messages, or overran its bounds in time, memory or output."""
+
+    code = "template_failed"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the model's chat template failed: {reason}", reason=reason)
+
+
+class CapacityError(LlamactorError):
+    """There is no room now; a retry after `retry_after_s` can help."""
+
+    code = "capacity"
+
+
+class QueueFull(CapacityError):
+    """As many requests wait as OLLAMA_MAX_QUEUE allows."""
+
+    code = "queue_full"
+
+    def __init__(self, max_queue: int) -> None:
+        super().__init__(
+            "server busy, please try again.  maximum pending requests exceeded",
+            max_queue=max_queue,
+            retry_after_s=1,
+        )
+
+
+class QueueTimeout(CapacityError):
+    """The request waited its whole deadline and got no slot. Not `QueueFull`: it was admitted."""
+
+    code = "queue_timeout"
+
+    def __init__(self, waited_s: float) -> None:
+        super().__init__(
+            f"server busy: no slot became free within {waited_s:.0f} s, please try again",
+            waited_s=waited_s,
+            retry_after_s=5,
+        )
+
+
+class Draining(CapacityError):
+    """This process is shutting down and takes no new work."""
+
+    code = "draining"
+
+    def __init__(self) -> None:
+        super().__init__("the server is shutting down, please try again", retry_after_s=5)
+
+
+class SchedulerUnavailable(CapacityError):
+    """No scheduler answered within the deadline."""
+
+    code = "scheduler_unavailable"
+
+    def __init__(self, waited_s: float) -> None:
+        super().__init__(
+            f"no scheduler answered within {waited_s:.0f} s: is `actorctl scheduler` (or `actorctl serve`) running?",
+            waited_s=waited_s,
+            retry_after_s=2,
+        )
+
+
+class InsufficientMemory(CapacityError):
+    """The model does not fit into the memory that is free or could be freed by evicting idle models."""
+
+    code = "insufficient_memory"
+
+    def __init__(self, model: str, *, needed_bytes: int, available_bytes: int) -> None:
+        super().__init__(
+            f"model {model} needs {needed_bytes / 1e9:.1f} GB of memory but {available_bytes / 1e9:.1f} GB are "
+            "available: lower num_ctx or OLLAMA_NUM_PARALLEL, or unload another model",
+            model=model,
+            needed_bytes=needed_bytes,
+            available_bytes=available_bytes,
+        )
+
+
+class StoreError(LlamactorError):
+    """The model store, or a file offered to it, is not as it must be."""
+
+    code = "store"
+
+
+class InvalidName(StoreError):
+    """Not a model name."""
+
+    code = "invalid_name"
+
+    def __init__(self, name: str) -> None:
+        super().__init__("invalid model name", name=name)
+
+
+class InvalidDigest(StoreError):
+    """Not `sha256` with 64 hex digits."""
+
+    code = "invalid_digest"
+
+    def __init__(self, digest: str) -> None:
+        super().__init__("invalid digest format", digest=digest)
+
+
+class DigestMismatch(StoreError):
+    """The bytes do not have the digest that was announced for them; nothing was stored."""
+
+    code = "digest_mismatch"
+
+    def __init__(self, *, expected: str, actual: str) -> None:
+        super().__init__(f'digest mismatch, expected "{expected}", got "{actual}"', expected=expected, actual=actual)
+
+
+class BlobNotFound(StoreError):
+    """No blob of this digest is stored."""
+
+    code = "blob_not_found"
+
+    def __init__(self, digest: str) -> None:
+        super().__init__(f"blob {digest} not found: upload it to /api/blobs/{digest} first", digest=digest)
+
+
+class InvalidManifest(StoreError):
+    """A manifest or configuration in the store cannot be read."""
+
+    code = "invalid_manifest"
+
+
+class InvalidGguf(StoreError):
+    """The file is no GGUF file, is cut short or lies about its contents."""
+
+    code = "invalid_gguf"
+
+
+class InvalidModelfile(StoreError):
+    """A Modelfile breaks its grammar."""
+
+    code = "invalid_modelfile"
+
+
+class TemplateRequired(StoreError):
+    """The model needs a Go template, which this version cannot render."""
+
+    code = "template_required"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"model {name} needs its Go template, which this version of llamactor cannot render: recreate it from a "
+            "GGUF file with a Jinja chat template, or send the finished prompt with raw: true",
+            model=name,
+        )
+
+
+class StoreUnwritable(StoreError):
+    """The operating system refused a write to the store."""
+
+    code = "store_unwritable"
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(
+            f"cannot write to the model store at {path}: {reason}; check its owner and free space, "
+            "or set OLLAMA_MODELS",
+            path=path,
+            reason=reason,
+        )
+
+
+class RunnerError(LlamactorError):
+    """A runner could not do its work."""
+
+    code = "runner"
+
+
+class LoadFailed(RunnerError):
+    """llama.cpp refused the model, or the load overran OLLAMA_LOAD_TIMEOUT."""
+
+    code = "load_failed"
+
+
+class RunnerDied(RunnerError):
+    """The runner process ended under a request. Not `LoadFailed`: it had been ready."""
+
+    code = "runner_died"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"model runner has unexpectedly stopped ({reason}): the next request loads the model again",
+            reason=reason,
+        )
+
+
+class DecodeFailed(RunnerError):
+    """llama.cpp could not evaluate a batch; the runner goes on."""
+
+    code = "decode_failed"
+
+
+class StreamGap(RunnerError):
+    """Parts of an answer were lost between runner and gateway, so the rest was refused rather than shortened."""
+
+    code = "stream_gap"
+
+    def __init__(self, *, expected: int, got: int) -> None:
+        super().__init__(
+            f"parts of the answer were lost (expected part {expected}, got {got}); please send the request again",
+            expected=expected,
+            got=got,
+        )
+
+
+class TransportError(LlamactorError):
+    """Sockets and frames."""
+
+    code = "transport"
+
+
+class MalformedMessage(TransportError):
+    """A peer sent frames that do not decode."""
+
+    code = "malformed_message"
+
+
+class ProtocolMismatch(TransportError):
+    """A peer speaks another protocol version: upgrade all parts together."""
+
+    code = "protocol_mismatch"
+
+    def __init__(self, *, expected: int, got: int) -> None:
+        super().__init__(
+            f"a peer speaks protocol {got}, this process {expected}: run the same llamactor everywhere",
+            expected=expected,
+            got=got,
+        )
+
+
+class PeerUnreachable(TransportError):
+    """No peer with this identity is connected."""
+
+    code = "peer_unreachable"
+
+
+class Backlogged(TransportError):
+    """A peer does not read and its queue is full; the message was not sent."""
+
+    code = "backlogged"
+
+
+class AlreadyRunning(TransportError):
+    """Another process holds this run folder."""
+
+    code = "already_running"
+
+    def __init__(self, path: str) -> None:
+        super().__init__(
+            f"another llamactor process holds {path}: stop it, or set LLAMACTOR_RUN_DIR to another folder",
+            path=path,
+        )
+
+
+class FrameTooLarge(TransportError):
+    """A frame of ours is over the bound and was not sent; it never will be. Not `MalformedMessage`: a peer's fault."""
+
+    code = "frame_too_large"
+
+    def __init__(self, *, n_bytes: int, max_bytes: int) -> None:
+        super().__init__(
+            f"a message of {n_bytes} bytes is over the bound of {max_bytes} bytes", n_bytes=n_bytes, max_bytes=max_bytes
+        )
+
+
+class RunFolderUnusable(TransportError):
+    """The run folder cannot be made or is another user's. Not `AlreadyRunning`: no process of ours is in the way."""
+
+    code = "run_folder_unusable"
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(
+            f"cannot use the run folder {path}: {reason}; set LLAMACTOR_RUN_DIR to another one", path=path, reason=reason
+        )
+
+
+class ListenFailed(TransportError):
+    """The HTTP server cannot have its address. Not `AlreadyRunning`: any program may hold a port."""
+
+    code = "listen_failed"
+
+    def __init__(self, address: str, reason: str) -> None:
+        super().__init__(f"listen tcp {address}: {reason}", address=address, reason=reason)
+
+
+class Bug(LlamactorError):
+    """An invariant of our own is broken."""
+
+    code = "bug"
+
+
+def _leaves(root: type[LlamactorError]) -> dict[str, type[LlamactorError]]:
+    found = {root.code: root}
+    for child in root.__subclasses__():
+        found |= _leaves(child)
+    return found
+
+
+_BY_CODE = _leaves(LlamactorError)
+
+
+def from_failure(failure: Failure) -> LlamactorError:
+    """Rebuild the error that a `Failure` describes; an unknown code gives the root class."""
+    cls = _BY_CODE.get(failure.code, LlamactorError)
+    error = cls.__new__(cls)
+    LlamactorError.__init__(error, failure.message, **failure.fields)
+    return error

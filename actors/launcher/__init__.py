@@ -1,0 +1,1 @@
+"""A host's launcher: the facts of the host, and its processes (forkserver, idle spare, runners, renderer)."""

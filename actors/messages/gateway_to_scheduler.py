@@ -1,0 +1,62 @@
+"""What a gateway worker says to the scheduler. Its socket identity is its gateway id."""
+
+import enum
+
+import msgspec
+
+from actors.messages.model import LoadOptions, ModelSpec
+
+
+class JobKind(enum.StrEnum):
+    """What the gateway wants done with the model."""
+
+    GENERATE = "generate"
+    LOAD = "load"
+
+
+class GatewayHello(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """First message to a scheduler, and to every new one; the gateway then offers its unaccepted jobs again."""
+
+
+class GatewayBeat(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Heartbeat."""
+
+    n_jobs: int = 0
+
+
+class Submit(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Ask for a job to be run. Payload: one `JobBody` frame for `GENERATE`, none for `LOAD`.
+
+    The gateway keeps the job until its runner accepted it, and offers it again, with a higher attempt, when the
+    scheduler or that runner is lost before.
+    """
+
+    job_id: str
+    attempt: int
+    kind: JobKind
+    model: ModelSpec
+    load: LoadOptions = LoadOptions()
+    keep_alive_s: float | None = None
+    """None leaves the runner's; at or above `settings.FOREVER_S` never expires; 0 unloads when the job ends."""
+
+
+class CancelJob(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The client has left; whatever state the job is in, nobody waits for it."""
+
+    job_id: str
+
+
+class Unload(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Unload a model as soon as its running jobs end. Answered by `Unloading`, also when it was not loaded."""
+
+    request_id: str
+    model_key: str
+
+
+class ListRunners(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Ask what is loaded. Answered by `RunnerList`."""
+
+    request_id: str
+
+
+FromGateway = GatewayHello | GatewayBeat | Submit | CancelJob | Unload | ListRunners

@@ -1,0 +1,100 @@
+"""What the processes tell each other about models: values inside messages, no messages themselves."""
+
+import msgspec
+
+
+class ModelDetails(msgspec.Struct, frozen=True, kw_only=True):
+    """The description that clients see under `details`."""
+
+    parent_model: str = ""
+    format: str = "gguf"
+    family: str = ""
+    families: tuple[str, ...] = ()
+    parameter_size: str = ""
+    quantization_level: str = ""
+
+
+class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """A model as resolved by the gateway: all that scheduler and runner need to know of it.
+
+    Two names that share their weights and adapters have the same `key` and share one runner.
+    """
+
+    key: str
+    """Identity of what is loaded: digest of the weights, then of each adapter and projector, joined by `+`."""
+    name: str
+    """Shortest display name, with tag."""
+    digest: str
+    """SHA-256 of the manifest, 64 hex digits."""
+    weights_path: str
+    weights_bytes: int
+    n_layers: int
+    n_ctx_train: int
+    kv_bytes_per_token: int
+    """Keys and values of one token over all layers, for f16 caches."""
+    is_embedding: bool = False
+    details: ModelDetails = ModelDetails()
+
+
+class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """Load-time options of a request; None means "any": whatever a loaded runner has fits."""
+
+    num_ctx: int | None = None
+    num_batch: int | None = None
+    num_gpu: int | None = None
+    main_gpu: int | None = None
+    use_mmap: bool | None = None
+    num_thread: int | None = None
+
+
+class LoadPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """How a runner shall load its model: decided by the scheduler, unchanged for the runner's life."""
+
+    num_ctx: int
+    """Context of one slot, in tokens; the whole cache holds `num_ctx * n_slots`."""
+    n_slots: int
+    n_batch: int = 512
+    n_threads: int = 1
+    n_gpu_layers: int = 0
+    main_gpu: int | None = None
+    use_mmap: bool | None = None
+    size_bytes: int = 0
+    """Estimate of the host and device memory together."""
+
+
+class Device(msgspec.Struct, frozen=True, kw_only=True):
+    """One accelerator of a host."""
+
+    index: int
+    name: str
+    total_bytes: int
+    free_bytes: int
+
+
+class HostFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What a launcher knows of its host; `n_cores` counts physical cores that this process may use."""
+
+    n_cores: int
+    memory_total_bytes: int
+    memory_available_bytes: int
+    devices: tuple[Device, ...] = ()
+
+
+class JobRef(msgspec.Struct, frozen=True):
+    """A job as a runner holds it."""
+
+    job_id: str
+    attempt: int
+    gateway_id: str
+
+
+class RunnerUse(msgspec.Struct, frozen=True, kw_only=True):
+    """Figures of a heartbeat."""
+
+    n_active: int = 0
+    n_waiting: int = 0
+    kv_used_tokens: int = 0
+    rss_bytes: int = 0
+    decode_tokens_per_s: float = 0.0
+    step_age_s: float = 0.0
+    """Seconds since the decode thread last finished a step while it had work; 0 when it has none."""

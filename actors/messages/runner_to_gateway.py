@@ -1,0 +1,77 @@
+"""What a runner publishes: topic frame (gateway id), then one `Step` per decode step and gateway."""
+
+import enum
+
+import msgspec
+
+from actors.errors import Failure
+
+
+class DoneReason(enum.StrEnum):
+    """Why a generation ended."""
+
+    STOP = "stop"
+    LENGTH = "length"
+
+
+class Accepted(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """The runner has the job and will resolve it; the gateway may forget its body. Always part 0 of a job."""
+
+    job_id: str
+    attempt: int
+
+
+class Delta(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """New text of a job. `seq` counts the parts of a job from 1, `Finished` and `Failed` included.
+
+    `tokens` are the ids decoded since the last part, those of text that is still held back included, so that a job
+    could be resumed from them.
+    """
+
+    job_id: str
+    attempt: int
+    seq: int
+    text: str
+    tokens: tuple[int, ...]
+
+
+class Finished(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """The end of a job; `text` and `tokens` are its last delta."""
+
+    job_id: str
+    attempt: int
+    seq: int
+    text: str
+    tokens: tuple[int, ...]
+    reason: DoneReason
+    prompt_tokens: int
+    cached_tokens: int
+    """How many of the prompt's tokens came from the KV cache."""
+    generated_tokens: int
+    prompt_ns: int
+    generate_ns: int
+    truncated_messages: int = 0
+    truncated_tokens: int = 0
+    context: tuple[int, ...] = ()
+    """Prompt and answer as tokens, when the job asked for them."""
+
+
+class Failed(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """The end of a job that could not be finished."""
+
+    job_id: str
+    attempt: int
+    seq: int
+    failure: Failure
+
+
+Part = Accepted | Delta | Finished | Failed
+
+
+class Step(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """All that one decode step has for one gateway, in order."""
+
+    parts: tuple[Part, ...]
+
+
+ToSubscriber = Step

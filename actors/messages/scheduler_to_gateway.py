@@ -1,0 +1,104 @@
+"""What the scheduler says to a gateway worker."""
+
+import msgspec
+
+from actors.errors import Failure
+from actors.messages.model import ModelDetails, RunnerUse
+
+
+class Welcome(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Answer to a hello and to every heartbeat of a known peer; `epoch` names this life of the scheduler."""
+
+    epoch: str
+
+
+class WhoAreYou(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Answer to anything from a peer that has not said hello to this scheduler: say it now."""
+
+    epoch: str
+
+
+class Granted(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The job was sent to a runner; its deltas come from `endpoint` under the gateway's topic."""
+
+    epoch: str
+    job_id: str
+    attempt: int
+    runner_id: str
+    endpoint: str
+
+
+class Loaded(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A `LOAD` job is done: the model is ready."""
+
+    epoch: str
+    job_id: str
+    attempt: int
+
+
+class Refused(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The job was not, and will not be, started by this scheduler."""
+
+    epoch: str
+    job_id: str
+    attempt: int
+    failure: Failure
+
+
+class Lost(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The runner of a granted job is gone, and was fenced before this was sent."""
+
+    epoch: str
+    job_id: str
+    attempt: int
+    failure: Failure
+
+
+class RunnerUp(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A runner exists: connect and subscribe now, so that no first token waits for it."""
+
+    runner_id: str
+    endpoint: str
+
+
+class RunnerGone(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A runner has ended: disconnect from it."""
+
+    runner_id: str
+
+
+class RunnerStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One loaded model, as `/api/ps` and `actorctl ps` show it."""
+
+    runner_id: str
+    name: str
+    digest: str
+    details: ModelDetails
+    state: str
+    size_bytes: int
+    size_vram_bytes: int
+    num_ctx: int
+    n_slots: int
+    n_threads: int
+    n_queued: int
+    """Jobs in the scheduler's queue that wait for this model."""
+    expires_in_s: float
+    """Seconds of idle allowance left; at or above `settings.FOREVER_S` never expires."""
+    use: RunnerUse
+
+
+class RunnerList(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Answer to `ListRunners`: the ready and draining runners, longest remaining lifetime first."""
+
+    request_id: str
+    runners: tuple[RunnerStatus, ...]
+
+
+class Unloading(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Answer to `Unload`; `n_runners` counts the runners concerned."""
+
+    request_id: str
+    n_runners: int
+
+
+ToGateway = Welcome | WhoAreYou | Granted | Loaded | Refused | Lost | RunnerUp | RunnerGone | RunnerList | Unloading

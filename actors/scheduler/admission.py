@@ -1,0 +1,103 @@
+"""From `Submit` to the queue, and out of it without a slot: duplicates, the queue's bound, cancels, deadlines."""
+
+from actors.errors import QueueFull, QueueTimeout
+from actors.messages.gateway_to_scheduler import CancelJob, JobKind, Submit
+from actors.scheduler import deadlines
+from actors.scheduler.alarms import AlarmKind
+from actors.scheduler.holdings import cancel, give, tell_granted
+from actors.scheduler.job import Job
+from actors.scheduler.states import JobLife, JobStep, RunnerLife
+from actors.scheduler.world import World
+
+
+def submit(world: World, gateway_id: str, message: Submit, payload: tuple[bytes, ...]) -> None:
+    """Admit a job, answer a duplicate again, or let a higher attempt replace a lower one."""
+    if message.attempt <= world.ended_jobs.get(message.job_id, 0):
+        return
+    job = _job(gateway_id, message, payload, now_s=world.now_s)
+    known = world.jobs.get(message.job_id)
+    if known is None:
+        _admit(world, job)
+    elif message.attempt > known.attempt and known.is_adopted and known.life is JobLife.GRANTED:
+        # It runs, and is not begun anew: its gateway takes the words of the older attempt as well.
+        known.attempt, known.gateway_id, known.is_adopted = message.attempt, gateway_id, False
+        tell_granted(world, world.runners[known.runner_id], known)
+    elif message.attempt > known.attempt:
+        _replace(world, known, job)
+    elif known.life is JobLife.GRANTED:
+        tell_granted(world, world.runners[known.runner_id], known)
+
+
+def cancel_job(world: World, _gateway_id: str, message: CancelJob, _payload: tuple[bytes, ...]) -> None:
+    """Cancel a job; an unknown one has ended already."""
+    job = world.jobs.get(message.job_id)
+    if job is not None:
+        cancel(world, job)
+
+
+def expire(world: World, job_id: str) -> None:
+    """Refuse a job that waited its whole deadline."""
+    job = world.jobs.get(job_id)
+    if job is None or job.life is not JobLife.QUEUED:
+        return
+    waited_s = world.now_s - job.queued_s
+    if waited_s >= world.settings.queue_timeout_s:
+        world.refuse(job, QueueTimeout(waited_s).as_failure())
+        world.has_changed = True
+    else:
+        world.look_in(AlarmKind.QUEUE, job_id, world.settings.queue_timeout_s - waited_s)
+
+
+def _job(gateway_id: str, message: Submit, payload: tuple[bytes, ...], *, now_s: float) -> Job:
+    return Job(
+        job_id=message.job_id,
+        attempt=message.attempt,
+        kind=message.kind,
+        gateway_id=gateway_id,
+        model=message.model,
+        options=message.load,
+        keep_alive_s=message.keep_alive_s,
+        payload=payload,
+        queued_s=now_s,
+    )
+
+
+def _admit(world: World, job: Job) -> None:
+    world.jobs[job.job_id] = job
+    was_full = world.queue.is_full
+    world.queue.add(job)
+    if was_full and not _can_go_at_once(world, job):
+        world.refuse(job, QueueFull(world.settings.max_queue).as_failure())
+        return
+    world.look_in(AlarmKind.QUEUE, job.job_id, world.settings.queue_timeout_s)
+    world.look_in(AlarmKind.TURN, job.job_id, deadlines.TURN_S)
+    world.has_changed = True
+
+
+def _can_go_at_once(world: World, job: Job) -> bool:
+    """Tell whether a job will leave the queue in the very step it came, so that a full queue does not concern it."""
+    if not world.is_settled or (job.kind is JobKind.GENERATE and world.queue.n_waiting_for(job.model.key) > 1):
+        return False
+    return any(
+        (runner.has_free_slot or (job.kind is JobKind.LOAD and runner.life is RunnerLife.READY))
+        and runner.serves(job.model, job.options, has_devices=world.has_devices(runner))
+        for runner in world.serving(job.model.key)
+    )
+
+
+def _replace(world: World, old: Job, new: Job) -> None:
+    """Let a higher attempt take the place of a lower one."""
+    runner = world.runners.get(old.runner_id)
+    if old.life is JobLife.GRANTED and runner is not None:
+        if runner.life is RunnerLife.READY and runner.is_reachable:
+            new.life, new.runner_id = old.life, old.runner_id
+            world.jobs[new.job_id] = new
+            give(world, runner, new)
+            return
+        cancel(world, old)
+    if old.life is JobLife.QUEUED:
+        cancel(world, old)
+    else:
+        # Its slot stays taken until the runner says so; the job itself starts anew elsewhere.
+        world.end_job(old, JobStep.END)
+    _admit(world, new)

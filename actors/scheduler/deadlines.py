@@ -1,0 +1,40 @@
+"""How long the scheduler waits for what. Every wait in the core ends at one of these, or at one of the settings."""
+
+SILENCE_S = 3.0
+"""A peer unheard for so long is dead: three heartbeats (`actors.link`; a test holds the two together)."""
+
+LOADING_SILENCE_S = 10.0
+"""The same for a runner that loads: it maps gigabytes, and its host may swap."""
+
+LATE_S = 0.5
+"""An own tick so late means that we were stopped, not the peers: their silence counts from now."""
+
+SETTLE_S = 3.0
+"""A new scheduler decides nothing before its launchers and runners reported, or this has passed since its start."""
+
+SETTLE_AFTER_LAUNCHER_S = 2.0
+"""The same, counted from the first launcher's hello: runners that it listed and that stay silent are not waited for."""
+
+START_S = 60.0
+"""From `StartRunner` to the runner's hello; a cold fork server imports for a second or two."""
+
+EXIT_S = 5.0
+"""From `KillRunner` to `RunnerExited`; after this the runner counts as gone without its launcher's word."""
+
+DRAIN_EXIT_S = 10.0
+"""A draining runner without jobs ends by itself within this, or is killed."""
+
+DRAIN_REPEAT_S = 3.0
+"""A runner that still calls itself ready so long after `Drain` has lost the message."""
+
+STALL_S = 120.0
+"""A decode thread with work and no step for so long is dead; a prefill chunk of a huge model takes a minute on CPU."""
+
+AUDIT_S = 5.0
+"""A cancelled job that holds its slot for so long, or beats that do not add up: ask the runner what it holds."""
+
+TURN_S = 30.0
+"""A model that waited so long for memory gets a busy runner drained: none of its jobs is cut, but it takes no more."""
+
+FACTS_AGE_S = 0.5
+"""Host facts are taken up to this long before they arrive, so a runner ready since then is not in them yet."""

@@ -1,0 +1,186 @@
+"""Slots and what takes them: giving a job to a runner, taking a slot back, and agreeing with a runner on what it holds.
+
+Theory of operation. `Runner.held` mirrors what a runner holds. It changes on `Start` and `JobEnded`; messages can be
+lost, so heartbeats that do not add up, and cancels that free no slot, lead to an audit: `WhoAreYou` makes the runner
+list its jobs. Its answer follows everything that it had to say before, so what was given before the question and is
+not listed is gone.
+"""
+
+from actors.errors import RunnerDied
+from actors.messages.gateway_to_scheduler import JobKind
+from actors.messages.model import JobRef
+from actors.messages.scheduler_to_gateway import Granted, WhoAreYou
+from actors.messages.scheduler_to_runner import Cancel, KeepAlive, Start
+from actors.scheduler import deadlines
+from actors.scheduler.alarms import AlarmKind
+from actors.scheduler.job import Job
+from actors.scheduler.lifecycle import await_exit_if_empty, lose, touch
+from actors.scheduler.runner import Holding, Runner
+from actors.scheduler.states import JobLife, JobStep, RunnerLife
+from actors.scheduler.world import World
+
+
+def grant(world: World, runner: Runner, job: Job) -> None:
+    """Give a waiting job a slot."""
+    _take_from_queue(world, runner, job)
+    give(world, runner, job)
+
+
+def give(world: World, runner: Runner, job: Job) -> None:
+    """Send a job to its runner and tell its gateway; a lower attempt that the runner holds is replaced."""
+    if not runner.held:
+        touch(world, runner)
+    runner.held[job.job_id] = Holding(job.attempt, world.now_s)
+    use(world, runner, job)
+    start = Start(epoch=world.epoch, job_id=job.job_id, attempt=job.attempt, gateway_id=job.gateway_id)
+    world.send(runner.runner_id, start, job.payload)
+    job.payload = ()
+    tell_granted(world, runner, job)
+
+
+def tell_granted(world: World, runner: Runner, job: Job) -> None:
+    """Tell a job's gateway where its answer comes from."""
+    granted = Granted(
+        epoch=world.epoch,
+        job_id=job.job_id,
+        attempt=job.attempt,
+        runner_id=runner.runner_id,
+        endpoint=runner.endpoint,
+    )
+    world.send(job.gateway_id, granted)
+
+
+def use(world: World, runner: Runner, job: Job) -> None:
+    """Let a request's wishes stick to the runner that serves it."""
+    if job.options.num_thread:
+        runner.named_threads = job.options.num_thread
+        touch(world, runner)
+    if job.keep_alive_s is not None:
+        set_keep_alive(world, runner, job.keep_alive_s)
+
+
+def set_keep_alive(world: World, runner: Runner, keep_alive_s: float) -> None:
+    """Change a runner's idle allowance."""
+    if keep_alive_s != runner.keep_alive_s:
+        runner.keep_alive_s = keep_alive_s
+        world.send(runner.runner_id, KeepAlive(keep_alive_s=keep_alive_s))
+    world.vacated[runner.runner_id] = runner
+
+
+def take_back(world: World, runner: Runner, job: Job, payload: tuple[bytes, ...]) -> None:
+    """Put a job that could not be delivered to its runner back at the front of the queue."""
+    del runner.held[job.job_id]
+    released(world, runner)
+    job.step(JobStep.RETURN)
+    job.runner_id, job.payload, job.was_returned = "", payload, True
+    world.queue.put_back(job)
+    world.look_in(AlarmKind.QUEUE, job.job_id, world.settings.queue_timeout_s)
+    world.look_in(AlarmKind.TURN, job.job_id, deadlines.TURN_S)
+
+
+def ended(world: World, runner: Runner, job_id: str, attempt: int) -> None:
+    """Free a slot; what is late or doubled is ignored."""
+    holding = runner.held.get(job_id)
+    if holding is None or attempt < holding.attempt:
+        return
+    del runner.held[job_id]
+    released(world, runner)
+    job = world.jobs.get(job_id)
+    if job is not None and job.runner_id == runner.runner_id:
+        world.end_job(job, JobStep.END)
+
+
+def released(world: World, runner: Runner) -> None:
+    """Act on a slot that became free."""
+    world.has_changed = True
+    if runner.held:
+        return
+    runner.idle_since_s = world.now_s
+    world.vacated[runner.runner_id] = runner
+    touch(world, runner)
+    await_exit_if_empty(world, runner)
+
+
+def cancel(world: World, job: Job) -> None:
+    """Stop a job that nobody waits for any more, whatever state it is in."""
+    if job.life is JobLife.QUEUED:
+        world.queue.remove(job)
+        world.end_job(job, JobStep.CANCEL)
+        world.has_changed = True
+    elif job.life is JobLife.GRANTED:
+        job.step(JobStep.CANCEL)
+        cancel_at(world, world.runners[job.runner_id], job.job_id)
+
+
+def cancel_at(world: World, runner: Runner, job_id: str) -> None:
+    """Tell a runner that nobody waits for a job that it holds."""
+    world.send(runner.runner_id, Cancel(job_id=job_id))
+    world.look_in(AlarmKind.AUDIT, runner.runner_id, deadlines.AUDIT_S)
+
+
+def audit(world: World, runner: Runner) -> None:
+    """Ask a runner what it holds."""
+    runner.audited_s = world.now_s
+    runner.n_short_beats = 0
+    world.send(runner.runner_id, WhoAreYou(epoch=world.epoch))
+
+
+def audit_if_needed(world: World, runner: Runner) -> None:
+    """Ask a runner what it holds if it holds what nobody waits for."""
+    if runner.life not in (RunnerLife.READY, RunnerLife.DRAINING):
+        return
+    if any(not _is_awaited(world, runner, job_id) for job_id in runner.held):
+        audit(world, runner)
+        world.look_in(AlarmKind.AUDIT, runner.runner_id, deadlines.AUDIT_S)
+
+
+def reconcile(world: World, runner: Runner, listed: tuple[JobRef, ...]) -> None:
+    """Agree with what a runner says that it holds."""
+    ids = {ref.job_id for ref in listed}
+    if runner.audited_s is not None:
+        failure = RunnerDied("it did not get the request, or lost it").as_failure()
+        for job_id, holding in list(runner.held.items()):
+            if job_id not in ids and holding.since_s <= runner.audited_s:
+                lose(world, runner, job_id, failure)
+                released(world, runner)
+        runner.audited_s = None
+    for ref in listed:
+        if ref.job_id not in runner.held:
+            _adopt(world, runner, ref)
+
+
+def _adopt(world: World, runner: Runner, ref: JobRef) -> None:
+    """Take over a job that a runner holds and that this scheduler did not give to it."""
+    runner.held[ref.job_id] = Holding(ref.attempt, world.now_s)
+    touch(world, runner)
+    job = world.jobs.get(ref.job_id)
+    if job is None and world.ended_jobs.get(ref.job_id, 0) < ref.attempt:
+        world.jobs[ref.job_id] = Job(
+            job_id=ref.job_id,
+            attempt=ref.attempt,
+            kind=JobKind.GENERATE,
+            gateway_id=ref.gateway_id,
+            model=runner.model,
+            life=JobLife.GRANTED,
+            runner_id=runner.runner_id,
+            is_adopted=True,
+        )
+    elif job is not None and job.life is JobLife.QUEUED:
+        # Its gateway offered the job again to this scheduler before the runner that has it spoke. It is not started
+        # anew, since its first words may be on their way; a gateway takes the older attempt as well.
+        _take_from_queue(world, runner, job)
+        tell_granted(world, runner, job)
+    else:
+        cancel_at(world, runner, ref.job_id)
+
+
+def _take_from_queue(world: World, runner: Runner, job: Job) -> None:
+    world.queue.remove(job)
+    world.alarms.forget(job.job_id)
+    job.step(JobStep.GRANT)
+    job.runner_id = runner.runner_id
+
+
+def _is_awaited(world: World, runner: Runner, job_id: str) -> bool:
+    job = world.jobs.get(job_id)
+    return job is not None and job.runner_id == runner.runner_id and job.life is JobLife.GRANTED

@@ -1,0 +1,36 @@
+"""A job as the scheduler knows it."""
+
+from dataclasses import dataclass, field
+
+from actors.messages.gateway_to_scheduler import JobKind
+from actors.messages.model import LoadOptions, ModelSpec
+from actors.scheduler.states import JobLife, JobStep, next_job_life
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """One attempt at one request. Owned by the core's job table from admission to its end."""
+
+    job_id: str
+    attempt: int
+    kind: JobKind
+    gateway_id: str
+    model: ModelSpec
+    options: LoadOptions = field(default_factory=LoadOptions)
+    keep_alive_s: float | None = None
+    payload: tuple[bytes, ...] = ()
+    """Held while the job waits only: a runner that was given the job holds its body."""
+    queued_s: float = 0.0
+    life: JobLife = JobLife.QUEUED
+    runner_id: str = ""
+    """Set iff the job is granted or cancelling."""
+    is_adopted: bool = False
+    """An earlier scheduler granted it, and its gateway has not offered it to this one."""
+    was_interrupted: bool = False
+    """The host that loaded its model was lost once; a second loss is taken for the model's doing."""
+    was_returned: bool = False
+    """It was granted once and came back, so it may stand over the queue's bound."""
+
+    def step(self, step: JobStep) -> None:
+        """Move on, or raise `Bug`."""
+        self.life = next_job_life(self.life, step)

@@ -1,0 +1,110 @@
+"""What launchers say, and what becomes of a silent one."""
+
+import logging
+
+from actors.messages.launcher_to_scheduler import LauncherBeat, LauncherDraining, LauncherHello, RunnerExited
+from actors.messages.model import HostFacts
+from actors.messages.scheduler_to_gateway import Welcome
+from actors.scheduler import deadlines
+from actors.scheduler.alarms import AlarmKind
+from actors.scheduler.lifecycle import discard, gone
+from actors.scheduler.memory import Share
+from actors.scheduler.peers import Launcher
+from actors.scheduler.states import RunnerLife
+from actors.scheduler.world import World
+
+
+def hello(world: World, sender: str, message: LauncherHello, _payload: tuple[bytes, ...]) -> None:
+    """Enter a launcher with the runners that it lists; what it should have and does not list has ended."""
+    is_new = sender not in world.launchers
+    old = [each for each in world.runners.values() if each.launcher_id == sender]
+    listed = dict.fromkeys(each for each in message.runner_ids if each not in world.exited_runners)
+    launcher = Launcher(sender, message.host, world.now_s, runner_ids=listed)
+    world.launchers[sender] = launcher
+    for runner in old:
+        if runner.runner_id in listed or world.now_s - runner.since_s < deadlines.SILENCE_S:
+            launcher.runner_ids[runner.runner_id] = None  # just asked for: the hello was sent before that arrived
+        else:
+            gone(world, runner, "its launcher has it no more", is_host_lost=True)
+    for runner_id in listed:
+        if runner_id in world.runners:
+            world.runners[runner_id].launcher_id = sender
+    _report(world, launcher, message.host)
+    world.touched[sender] = None
+    world.look_in(AlarmKind.SILENCE, sender, deadlines.SILENCE_S)
+    world.look_in(AlarmKind.SETTLE, "", deadlines.SETTLE_AFTER_LAUNCHER_S)
+    world.send(sender, Welcome(epoch=world.epoch))
+    settle_if_complete(world)
+    world.has_changed = True
+    if is_new:
+        world.note(f"launcher {sender}: {message.host.n_cores} cores, {len(message.host.devices)} devices")
+
+
+def beat(world: World, sender: str, message: LauncherBeat, _payload: tuple[bytes, ...]) -> None:
+    """Take a host's fresh facts."""
+    _report(world, world.launchers[sender], message.host)
+    world.send(sender, Welcome(epoch=world.epoch))
+    world.has_changed = True
+
+
+def exited(world: World, sender: str, message: RunnerExited, _payload: tuple[bytes, ...]) -> None:
+    """Take note of a runner's end."""
+    world.remember_exit(message.runner_id)
+    runner = world.runners.get(message.runner_id)
+    if runner is not None:
+        gone(world, runner, _exit_text(message.exit_code), failure=message.failure)
+    world.launchers[sender].runner_ids.pop(message.runner_id, None)
+    settle_if_complete(world)
+
+
+def draining(world: World, sender: str, _message: LauncherDraining, _payload: tuple[bytes, ...]) -> None:
+    """Place nothing more on a host, and let its runners end."""
+    launcher = world.launchers[sender]
+    launcher.is_draining = True
+    for runner_id in list(launcher.runner_ids):
+        if runner_id in world.runners:
+            discard(world, world.runners[runner_id], "its host is going down")
+    world.has_changed = True
+
+
+def drop(world: World, launcher_id: str, reason: str) -> None:
+    """Give up a launcher.
+
+    Its runners are judged by their own silence, for they may still stream; but nobody is left to report the exit of
+    those that were killed.
+    """
+    launcher = world.launchers.pop(launcher_id)
+    world.touched.pop(launcher_id, None)
+    world.note(f"launcher {launcher_id} is given up: {reason}", logging.WARNING)
+    for runner_id in launcher.runner_ids:
+        runner = world.runners.get(runner_id)
+        if runner is not None and runner.life in (RunnerLife.STARTING, RunnerLife.DYING):
+            gone(world, runner, "its launcher is silent", is_host_lost=True)
+    world.has_changed = True
+
+
+def settle_if_complete(world: World) -> None:
+    """Begin to decide once every runner that a launcher listed has spoken."""
+    if world.is_settled or not world.launchers:
+        return
+    listed = (runner_id for launcher in world.launchers.values() for runner_id in launcher.runner_ids)
+    if all(runner_id in world.runners for runner_id in listed):
+        settle(world)
+
+
+def settle(world: World) -> None:
+    """Begin to decide."""
+    world.is_settled = world.has_changed = True
+
+
+def _report(world: World, launcher: Launcher, host: HostFacts) -> None:
+    launcher.host = host
+    launcher.credit = Share()
+    for runner_id in launcher.runner_ids:
+        runner = world.runners.get(runner_id)
+        if runner is not None and runner.ready_s is not None:
+            runner.is_reported |= world.now_s - runner.ready_s >= deadlines.FACTS_AGE_S
+
+
+def _exit_text(exit_code: int) -> str:
+    return f"killed by signal {-exit_code}" if exit_code < 0 else f"exit status {exit_code}"

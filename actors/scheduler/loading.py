@@ -1,0 +1,163 @@
+"""The question "how can this model be loaded?", answered for all hosts at once. Pure.
+
+In order of preference: start it now; wait for memory that leaving runners give back; evict idle runners; start it
+with fewer slots; the same after waiting or evicting; alone on its host, with whatever fits; wait for busy runners.
+A model that fits no host even when that host is empty is refused at once, before anything was evicted for it.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from actors.messages.model import LoadOptions, ModelSpec
+from actors.scheduler.eviction import victims_in_order
+from actors.scheduler.memory import Room, Share, total
+from actors.scheduler.placement import Effort, Placement, least_bytes, placement_for
+from actors.scheduler.runner import Runner
+from actors.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class HostView:
+    """A host that runners may be placed on."""
+
+    launcher_id: str
+    room: Room
+    """Free now, less what was promised to models that wait in front."""
+    staying: tuple[Runner, ...]
+    leaving: tuple[Runner, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Load it now."""
+
+    launcher_id: str
+    placement: Placement
+
+
+@dataclass(frozen=True, slots=True)
+class Evict:
+    """Drain these, and ask again when they are gone; the room is promised."""
+
+    launcher_id: str
+    placement: Placement
+    victims: tuple[Runner, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Ask again when something has changed; with a placement, its room is promised."""
+
+    launcher_id: str | None = None
+    placement: Placement | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TooLarge:
+    """It fits nowhere."""
+
+    needed_bytes: int
+    available_bytes: int
+
+
+Decision = Start | Evict | Wait | TooLarge
+
+
+@dataclass(frozen=True, slots=True)
+class LoadQuestion:
+    """What is asked."""
+
+    model: ModelSpec
+    options: LoadOptions
+    settings: Settings
+    n_excess: int
+    """How many runners above `OLLAMA_MAX_LOADED_MODELS` there would be with this one, leaving ones not counted."""
+    n_excess_now: int
+    """The same with the leaving ones counted."""
+    may_drain_busy: bool = False
+
+    def placed(self, room: Room, effort: Effort) -> Placement | None:
+        """Place the model into this room."""
+        return placement_for(self.model, self.options, room, self.settings, effort)
+
+
+def load_decision(question: LoadQuestion, hosts: Sequence[HostView]) -> Decision:
+    """Decide how to load a model, given at least one host."""
+    ranked = [(rank, decision) for host in hosts for rank, decision in [_on_host(question, host, hosts)]]
+    return min(ranked, key=lambda each: each[0])[1]
+
+
+_TOO_LARGE = 99
+
+
+def _on_host(question: LoadQuestion, host: HostView, hosts: Sequence[HostView]) -> tuple[tuple[int, int], Decision]:
+    """Give the best decision for one host and its rank, lower being better."""
+    soon = host.room.plus(total(runner.share for runner in host.leaving))
+    empty = soon.plus(total(runner.share for runner in host.staying))
+    alone = question.placed(empty, Effort.ALONE)
+    if alone is None:
+        needed = least_bytes(question.model, question.options, empty, question.settings)
+        return (_TOO_LARGE, 0), TooLarge(needed, empty.total_bytes)
+    for rank, effort in enumerate((Effort.WANTED, Effort.SQUEEZED)):
+        decision = _with_effort(question, host, hosts, effort)
+        if decision is not None:
+            n_victims = len(decision.victims) if isinstance(decision, Evict) else 0
+            cost = {Start: 0, Wait: 1, Evict: 2 + n_victims}[type(decision)]
+            return (rank, cost), decision
+    return (2, 0), _alone(question, host, alone)
+
+
+def _with_effort(
+    question: LoadQuestion, host: HostView, hosts: Sequence[HostView], effort: Effort
+) -> Start | Evict | Wait | None:
+    now = question.placed(host.room, effort)
+    if now is not None and question.n_excess_now <= 0:
+        return Start(host.launcher_id, now)
+    soon_room = host.room.plus(total(runner.share for runner in host.leaving))
+    soon = question.placed(soon_room, effort)
+    if soon is not None and question.n_excess <= 0:
+        return Wait(host.launcher_id, soon)
+    victims = _victims(question, host, hosts, lambda room: question.placed(room, effort) is not None)
+    if victims is None:
+        return None
+    after = question.placed(soon_room.plus(_share_on(host, victims)), effort)
+    return Evict(host.launcher_id, after, victims) if after is not None else None
+
+
+def _victims(
+    question: LoadQuestion, host: HostView, hosts: Sequence[HostView], is_enough: Callable[[Room], bool]
+) -> tuple[Runner, ...] | None:
+    """Choose the fewest and cheapest runners whose going makes enough room, or None if all would not."""
+    soon = host.room.plus(total(runner.share for runner in host.leaving))
+    chosen: list[Runner] = []
+    for runner in victims_in_order(host.staying, may_be_busy=question.may_drain_busy):
+        if is_enough(soon.plus(_share_on(host, chosen))):
+            break
+        chosen.append(runner)
+    if not is_enough(soon.plus(_share_on(host, chosen))):
+        return None
+    for runner in chosen[:-1]:  # a small one that went in vain, before a large one that suffices alone
+        rest = [each for each in chosen if each is not runner]
+        if is_enough(soon.plus(_share_on(host, rest))):
+            chosen = rest
+    everywhere = [runner for each in hosts for runner in each.staying]
+    for runner in victims_in_order(everywhere, may_be_busy=question.may_drain_busy):
+        if len(chosen) >= question.n_excess:
+            break
+        if runner not in chosen:
+            chosen.append(runner)
+    return tuple(chosen) if len(chosen) >= question.n_excess else None
+
+
+def _share_on(host: HostView, runners: Sequence[Runner]) -> Share:
+    return total(runner.share for runner in runners if runner in host.staying)
+
+
+def _alone(question: LoadQuestion, host: HostView, alone: Placement) -> Decision:
+    """Decide for a model that needs its host for itself."""
+    if not host.staying and not host.leaving and question.n_excess_now <= 0:
+        return Start(host.launcher_id, alone)
+    victims = tuple(victims_in_order(host.staying, may_be_busy=question.may_drain_busy))
+    if victims and len(victims) == len(host.staying):
+        return Evict(host.launcher_id, alone, victims)
+    return Wait(host.launcher_id, alone) if not host.staying else Wait()

@@ -1,0 +1,189 @@
+"""The scheduler's core: `handle(event, now) -> effects`.
+
+Theory of operation. All state is one `World`. An event is passed to the function for its type, in the module of its
+concern; these functions change the world, collect effects and mark what has changed. Then, once per event, the core
+acts on the marks: it grants, loads and evicts (`granting.schedule`), unloads what is idle too long, and divides cores
+anew. Nothing waits without an alarm, and `next_deadline` tells the shell when to tick.
+
+Rules for changing it. No sockets, clocks, randomness or logging here or in the modules called from here: time and
+the epoch come in from outside, so a log of events replays to the same decisions. What a peer may do wrong is
+ignored or answered, never raised; a broken invariant of our own raises `Bug`, and the process starts anew and learns
+its state from its peers.
+
+Costs: a heartbeat O(1); a grant O(runners of its model); a load O(runners).
+Bound: `events` keeps the last `_EVENTS_KEPT` events, without payloads.
+"""
+
+import dataclasses
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from actors.messages import gateway_to_scheduler as from_gateway
+from actors.messages import launcher_to_scheduler as from_launcher
+from actors.messages import runner_to_scheduler as from_runner
+from actors.messages.scheduler_to_gateway import Granted, Loaded, Lost, Refused, WhoAreYou
+from actors.messages.scheduler_to_launcher import StartRunner
+from actors.messages.scheduler_to_runner import SetThreads, Start
+from actors.scheduler import admission, deadlines, gateways, launchers, runners
+from actors.scheduler.alarms import AlarmKind
+from actors.scheduler.events import Effect, Event, Received, Send, Tick
+from actors.scheduler.granting import core_demands, schedule, settle_idle
+from actors.scheduler.holdings import take_back
+from actors.scheduler.invariants import check
+from actors.scheduler.lifecycle import forget
+from actors.scheduler.queue import WaitQueue
+from actors.scheduler.rings import ring
+from actors.scheduler.states import JobLife, RunnerLife
+from actors.scheduler.threads import thread_budgets
+from actors.scheduler.world import World
+from actors.settings import Settings
+
+_EVENTS_KEPT = 1024
+
+# The message types differ per entry, which no mapping type can say.
+_Listener = Callable[[World, str, Any, tuple[bytes, ...]], None]
+
+_HELLOS: Mapping[type, _Listener] = {
+    from_gateway.GatewayHello: gateways.hello,
+    from_launcher.LauncherHello: launchers.hello,
+    from_runner.RunnerHello: runners.hello,
+}
+_FROM_GATEWAY: Mapping[type, _Listener] = {
+    from_gateway.GatewayBeat: gateways.beat,
+    from_gateway.Submit: admission.submit,
+    from_gateway.CancelJob: admission.cancel_job,
+    from_gateway.Unload: gateways.unload,
+    from_gateway.ListRunners: gateways.list_runners,
+}
+_FROM_LAUNCHER: Mapping[type, _Listener] = {
+    from_launcher.LauncherBeat: launchers.beat,
+    from_launcher.RunnerExited: launchers.exited,
+    from_launcher.LauncherDraining: launchers.draining,
+}
+_FROM_RUNNER: Mapping[type, _Listener] = {
+    from_runner.RunnerReady: runners.ready,
+    from_runner.RunnerLoadFailed: runners.failed,
+    from_runner.RunnerBeat: runners.beat,
+    from_runner.JobEnded: runners.job_ended,
+}
+
+
+class Scheduler:
+    """The pure core; owns the `World`."""
+
+    def __init__(self, *, epoch: str, settings: Settings, now_s: float) -> None:
+        self.world = World(epoch=epoch, settings=settings, now_s=now_s, queue=WaitQueue(settings.max_queue))
+        self.world.look_in(AlarmKind.SETTLE, "", deadlines.SETTLE_S)
+        self.world.heard_floor_s = now_s
+        self.events: deque[tuple[float, Event]] = deque(maxlen=_EVENTS_KEPT)
+
+    def handle(self, event: Event, now_s: float) -> list[Effect]:
+        """Take one event at a time that never runs backwards, and give what is to be done about it, in order.
+
+        Raises:
+            Bug: an invariant of ours is broken; this core must not be used any more.
+        """
+        world = self.world
+        world.now_s = max(world.now_s, now_s)
+        self.events.append((world.now_s, _without_payload(event)))
+        if isinstance(event, Received):
+            self._receive(event)
+        elif isinstance(event, Tick):
+            self._tick()
+        else:
+            self._undelivered(event.effect)
+        self._act()
+        effects, world.effects = world.effects, []
+        return effects
+
+    def next_deadline(self) -> float:
+        """Give the time at which a `Tick` is wanted, if no other event comes before."""
+        return self.world.alarms.next_due_s()
+
+    def check_invariants(self) -> None:
+        """Check what must hold between events.
+
+        Raises:
+            Bug: something does not.
+        """
+        check(self.world)
+
+    def _receive(self, event: Received) -> None:
+        world, sender, kind = self.world, event.sender, type(event.message)
+        listener = _HELLOS.get(kind)
+        if listener is None and sender in world.runners:
+            listener = _FROM_RUNNER.get(kind)
+        if listener is None and sender in world.gateways:
+            listener = _FROM_GATEWAY.get(kind)
+        if listener is None and sender in world.launchers:
+            listener = _FROM_LAUNCHER.get(kind)
+        if listener is None:
+            world.send(sender, WhoAreYou(epoch=world.epoch))
+            return
+        self._heard(sender)
+        listener(world, sender, event.message, event.payload)
+
+    def _heard(self, sender: str) -> None:
+        world = self.world
+        if sender in world.gateways:
+            world.gateways[sender].last_heard_s = world.now_s
+        peer = world.runners.get(sender) or world.launchers.get(sender)
+        if peer is not None:
+            peer.last_heard_s = world.now_s
+            if not peer.is_reachable:
+                peer.is_reachable = world.has_changed = True
+
+    def _tick(self) -> None:
+        world = self.world
+        if world.now_s - world.alarms.next_due_s() > deadlines.LATE_S:
+            world.heard_floor_s = world.now_s
+        for kind, subject in world.alarms.due(world.now_s):
+            ring(world, kind, subject)
+
+    def _undelivered(self, effect: Send) -> None:
+        world, message = self.world, effect.message
+        runner, launcher = world.runners.get(effect.peer), world.launchers.get(effect.peer)
+        if runner is not None:
+            runner.is_reachable = False
+            job = world.jobs.get(message.job_id) if isinstance(message, Start) else None
+            if job is not None and job.runner_id == effect.peer and job.life is JobLife.GRANTED:
+                take_back(world, runner, job, effect.payload)
+        elif launcher is not None:
+            launcher.is_reachable = False
+            wanted = world.runners.get(message.runner_id) if isinstance(message, StartRunner) else None
+            if wanted is not None and wanted.life is RunnerLife.STARTING:
+                forget(world, wanted)
+        elif effect.peer in world.gateways and isinstance(message, Granted | Loaded | Refused | Lost):
+            gateways.drop(world, effect.peer, "it is not connected, or does not read")
+
+    def _act(self) -> None:
+        """Act on what has changed."""
+        world = self.world
+        while world.has_changed or world.vacated:
+            if world.has_changed:
+                schedule(world)
+            vacated, world.vacated = world.vacated, {}
+            for runner in vacated.values():
+                settle_idle(world, runner)
+        touched, world.touched = world.touched, {}
+        for launcher_id in touched:
+            self._divide_cores(launcher_id)
+
+    def _divide_cores(self, launcher_id: str) -> None:
+        world = self.world
+        launcher = world.launchers.get(launcher_id)
+        if launcher is None:
+            return
+        budgets = thread_budgets(launcher.host.n_cores, core_demands(world, launcher))
+        for runner_id, n_threads in budgets.items():
+            runner = world.runners[runner_id]
+            if runner.n_threads != n_threads and runner.life in (RunnerLife.READY, RunnerLife.DRAINING):
+                runner.n_threads = n_threads
+                world.send(runner_id, SetThreads(n_threads=n_threads))
+
+
+def _without_payload(event: Event) -> Event:
+    if isinstance(event, Received) and event.payload:
+        return dataclasses.replace(event, payload=())
+    return event

@@ -1,0 +1,98 @@
+"""A runner as the scheduler knows it."""
+
+from dataclasses import dataclass, field
+
+from actors.messages.model import LoadOptions, LoadPlan, ModelSpec, RunnerUse
+from actors.scheduler.memory import Share
+from actors.scheduler.placement import fits
+from actors.scheduler.states import RunnerLife, RunnerStep, next_runner_life
+from actors.settings import FOREVER_S
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """A slot that a job takes at a runner."""
+
+    attempt: int
+    since_s: float
+
+
+@dataclass(slots=True, eq=False)
+class Runner:
+    """One runner. Owned by the core's runner table from `StartRunner` or its hello to its exit."""
+
+    runner_id: str
+    model: ModelSpec
+    plan: LoadPlan
+    share: Share
+    launcher_id: str | None
+    keep_alive_s: float
+    since_s: float
+    """When it entered the table."""
+    last_heard_s: float
+    life: RunnerLife = RunnerLife.STARTING
+    endpoint: str = ""
+    held: dict[str, Holding] = field(default_factory=dict)
+    """By job id, all that takes a slot there, including jobs that nobody waits for any more."""
+    named_threads: int | None = None
+    """The number of threads that the last request with one named."""
+    n_threads: int = 1
+    """What the runner was told last."""
+    idle_since_s: float = 0.0
+    """When the last job ended, or the load; means something while the runner is ready and holds nothing."""
+    ready_s: float | None = None
+    is_reported: bool = False
+    """True iff the host's facts show what this runner takes."""
+    is_reachable: bool = True
+    """False from an undelivered message to the next sign of life: nothing is granted meanwhile."""
+    audited_s: float | None = None
+    """When it was last asked to say what it holds; None without an open question."""
+    n_short_beats: int = 0
+    """Heartbeats in a row that reported fewer jobs than it should hold."""
+    drained_s: float = 0.0
+    """When it was last told to drain."""
+    size_vram_bytes: int = 0
+    use: RunnerUse = field(default_factory=RunnerUse)
+
+    def step(self, step: RunnerStep) -> None:
+        """Move on, or raise `Bug`."""
+        self.life = next_runner_life(self.life, step)
+
+    @property
+    def is_loading(self) -> bool:
+        """True iff it will be ready, if all goes well."""
+        return self.life in (RunnerLife.STARTING, RunnerLife.LOADING)
+
+    @property
+    def is_leaving(self) -> bool:
+        """True iff it takes no new work any more."""
+        return self.life in (RunnerLife.DRAINING, RunnerLife.DYING)
+
+    @property
+    def is_idle(self) -> bool:
+        """True iff it is ready and serves nothing: it may be evicted."""
+        return self.life is RunnerLife.READY and not self.held
+
+    @property
+    def uses_cores(self) -> bool:
+        """True iff it computes, so that it needs threads."""
+        return self.is_loading or bool(self.held)
+
+    @property
+    def has_free_slot(self) -> bool:
+        """True iff a job could be granted now."""
+        return self.life is RunnerLife.READY and self.is_reachable and len(self.held) < self.plan.n_slots
+
+    @property
+    def expires_s(self) -> float:
+        """When its idle allowance ends, if nothing comes; FOREVER_S or more after `idle_since_s` means never."""
+        return self.idle_since_s + self.keep_alive_s
+
+    @property
+    def is_permanent(self) -> bool:
+        """True iff it never expires."""
+        return self.keep_alive_s >= FOREVER_S
+
+    def serves(self, model: ModelSpec, options: LoadOptions, *, has_devices: bool) -> bool:
+        """Tell whether a request with these options can run here."""
+        return fits(self.plan, options, model, has_devices=has_devices)

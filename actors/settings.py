@@ -1,0 +1,176 @@
+"""Configuration from the environment: Ollama's variables, and ours with the prefix LLAMACTOR_.
+
+Values are trimmed of blanks and quotes. A bad number falls back to its default and is reported, as Ollama does;
+any text but Go's false words counts as true.
+"""
+
+import logging
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from actors.durations import MAX_DURATION_S, parse_duration_s
+from actors.errors import InvalidRequest
+
+DEFAULT_PORT = 11434
+FOREVER_S = MAX_DURATION_S
+_FALSE = {"0", "f", "F", "false", "FALSE", "False"}
+_LONGEST_IPC_PATH_BYTES = 107  # sun_path of sockaddr_un, less its final NUL
+_LONGEST_SOCKET_NAME_BYTES = 40
+_LAST_PORT = 65535
+_LONGEST_NUMBER = 18
+"""Digits that an int64 always holds."""
+
+log = logging.getLogger(__name__)
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that the environment decides, read once per process."""
+
+    host: str = "127.0.0.1"
+    port: int = DEFAULT_PORT
+    models: Path = msgspec.field(default_factory=lambda: default_models())
+    keep_alive_s: float = 300.0
+    """Idle allowance of a model; `FOREVER_S` or more means that it never expires."""
+    load_timeout_s: float = 300.0
+    num_parallel: int | None = None
+    """Slots per runner; None lets memory decide."""
+    max_loaded_models: int | None = None
+    max_queue: int = 512
+    context_length: int | None = None
+    no_prune: bool = False
+    origins: tuple[str, ...] = ()
+    debug: bool = False
+    run_dir: Path
+    """Sockets and locks of this process; mode 0700."""
+    scheduler_endpoint: str
+    drain_timeout_s: float = 30.0
+    queue_timeout_s: float = 600.0
+    gateway_workers: int = 1
+    max_body_bytes: int = 64 << 20
+    """Bound of a JSON request body; blobs are streamed and have none."""
+
+
+def settings_from(environ: Mapping[str, str] = os.environ) -> Settings:
+    """Read the settings from an environment.
+
+    Raises:
+        InvalidRequest: the run folder's path is too long for a socket in it, or there is no home folder for the store.
+    """
+    env = _Environment(environ)
+    host, port = split_host(env.text("OLLAMA_HOST"))
+    run_dir = _run_dir(environ, port)
+    if len(bytes(run_dir)) + _LONGEST_SOCKET_NAME_BYTES > _LONGEST_IPC_PATH_BYTES:
+        raise InvalidRequest(
+            f"the run folder {run_dir} is too long for sockets (at most "
+            f"{_LONGEST_IPC_PATH_BYTES - _LONGEST_SOCKET_NAME_BYTES} bytes): set LLAMACTOR_RUN_DIR to a shorter path"
+        )
+    keep_alive_s = env.duration_s("OLLAMA_KEEP_ALIVE", 300.0)
+    load_timeout_s = env.duration_s("OLLAMA_LOAD_TIMEOUT", 300.0)
+    return Settings(
+        host=host,
+        port=port,
+        models=_path(env.text("OLLAMA_MODELS")) if env.text("OLLAMA_MODELS") else default_models(),
+        keep_alive_s=keep_alive_s if keep_alive_s >= 0 else FOREVER_S,
+        load_timeout_s=load_timeout_s if load_timeout_s > 0 else FOREVER_S,
+        num_parallel=env.count("OLLAMA_NUM_PARALLEL", 0) or None,
+        max_loaded_models=env.count("OLLAMA_MAX_LOADED_MODELS", 0) or None,
+        max_queue=env.count("OLLAMA_MAX_QUEUE", 512) or 512,
+        context_length=env.count("OLLAMA_CONTEXT_LENGTH", 0) or None,
+        no_prune=env.flag("OLLAMA_NOPRUNE"),
+        origins=tuple(part.strip() for part in env.text("OLLAMA_ORIGINS").split(",") if part.strip()),
+        debug=env.flag("OLLAMA_DEBUG"),
+        run_dir=run_dir,
+        scheduler_endpoint=env.text("LLAMACTOR_SCHEDULER") or f"ipc://{run_dir}/scheduler.sock",
+        drain_timeout_s=env.duration_s("LLAMACTOR_DRAIN_TIMEOUT", 30.0),
+        queue_timeout_s=env.duration_s("LLAMACTOR_QUEUE_TIMEOUT", 600.0),
+        gateway_workers=env.count("LLAMACTOR_GATEWAY_WORKERS", 1) or 1,
+        max_body_bytes=env.count("LLAMACTOR_MAX_BODY", 64 << 20) or 64 << 20,
+    )
+
+
+def default_models() -> Path:
+    """Give the store's default place, Ollama's own.
+
+    Raises:
+        InvalidRequest: this user has no home folder.
+    """
+    return _path("~") / ".ollama" / "models"
+
+
+def split_host(text: str) -> tuple[str, int]:
+    """Split an OLLAMA_HOST value, `[scheme://]host[:port][/path]`, into host and port; empty parts take defaults."""
+    default_port = {"http": 80, "https": 443}.get(text.partition("://")[0], DEFAULT_PORT) if "://" in text else None
+    rest = text.rpartition("://")[2].partition("/")[0]
+    host, port_text = rest, ""
+    if rest.startswith("["):
+        host, _, after = rest[1:].partition("]")
+        port_text = after.removeprefix(":")
+    elif rest.count(":") == 1:
+        host, _, port_text = rest.partition(":")
+    port = _whole_number(port_text)
+    if port is None or port > _LAST_PORT:
+        port = default_port or DEFAULT_PORT
+        if port_text:
+            log.warning("OLLAMA_HOST: invalid port %r, using %d", port_text, port)
+    return host or "127.0.0.1", port
+
+
+class _Environment:
+    """Typed reads of an environment."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+
+    def text(self, name: str) -> str:
+        return self._environ.get(name, "").strip(" \t\"'")
+
+    def flag(self, name: str) -> bool:
+        text = self.text(name)
+        return bool(text) and text not in _FALSE
+
+    def count(self, name: str, default: int) -> int:
+        text = self.text(name)
+        number = _whole_number(text)
+        if number is not None:
+            return number
+        if text:
+            log.warning("%s: %r is not a number, using %d", name, text, default)
+        return default
+
+    def duration_s(self, name: str, default: float) -> float:
+        """Read a Go duration, or whole seconds."""
+        text = self.text(name)
+        if not text:
+            return default
+        number = _whole_number(text.removeprefix("-").removeprefix("+"))
+        try:
+            return parse_duration_s(text if number is None else f"{text}s")
+        except InvalidRequest as error:
+            log.warning("%s: %s, using %g s", name, error.message, default)
+            return default
+
+
+def _whole_number(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= _LONGEST_NUMBER else None
+
+
+def _path(text: str) -> Path:
+    try:
+        return Path(text).expanduser().absolute()
+    except RuntimeError as error:
+        raise InvalidRequest(f"{text}: this user has no home folder: set OLLAMA_MODELS to an absolute path") from error
+
+
+def _run_dir(environ: Mapping[str, str], port: int) -> Path:
+    # systemd gives RUNTIME_DIRECTORY; a login session gives XDG_RUNTIME_DIR, where two servers of one user are
+    # told apart by their port.
+    for name in ("LLAMACTOR_RUN_DIR", "RUNTIME_DIRECTORY"):
+        if environ.get(name):
+            return Path(environ[name].partition(":")[0]).absolute()
+    if environ.get("XDG_RUNTIME_DIR"):
+        return Path(environ["XDG_RUNTIME_DIR"]).absolute() / f"llamactor-{port}"
+    return Path(tempfile.gettempdir()).absolute() / f"llamactor-{os.getuid()}-{port}"

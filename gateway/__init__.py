@@ -1,0 +1,1 @@
+"""The HTTP side: routes, wire formats, streams and the command line."""

@@ -1,0 +1,113 @@
+"""`python -m gateway`: one gateway worker as a process.
+
+The listening socket is bound here, or inherited: from `serve`, which binds once for all workers, or from systemd.
+SIGTERM and SIGINT drain; a second one ends the drain.
+"""
+
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Mapping
+
+import trio
+
+from actors.errors import LlamactorError
+from actors.listener import LISTEN_FD, listen
+from actors.log import configure_logging, get_logger
+from actors.process import die_with_parent, set_title
+from actors.sdnotify import notify
+from actors.settings import Settings, settings_from
+from gateway.app import create_app
+from gateway.jobs import Jobs
+from gateway.models import Models
+from gateway.server import Server
+from gateway.worker import Worker
+from registry.store import Store
+
+_SYSTEMD_FIRST_FD = 3
+_US_PER_S = 1_000_000
+
+log = get_logger(__name__)
+
+
+def main() -> int:
+    """Run the worker and return its exit status."""
+    die_with_parent()
+    set_title("gateway")
+    try:
+        settings = settings_from()
+        configure_logging(process="gateway", debug=settings.debug)
+        listener = listening_socket(settings, os.environ)
+        trio.run(serve, settings, listener)
+    except LlamactorError as error:
+        print(f"Error: {error.message}", file=sys.stderr)  # noqa: T201  # what a user sees who starts this by hand
+        return 1
+    return 0
+
+
+def listening_socket(settings: Settings, environ: Mapping[str, str]) -> socket.socket:
+    """Give the socket to accept on: the supervisor's, systemd's, or a new one.
+
+    Raises:
+        ListenFailed: the address is in use or not ours.
+    """
+    inherited = environ.get(LISTEN_FD, "")
+    if inherited.isdecimal():
+        return socket.socket(fileno=int(inherited))
+    if environ.get("LISTEN_PID") == str(os.getpid()) and environ.get("LISTEN_FDS", "0") != "0":
+        return socket.socket(fileno=_SYSTEMD_FIRST_FD)
+    return listen(settings.host, settings.port)
+
+
+async def serve(settings: Settings, listener: socket.socket) -> None:
+    """Serve on a listening socket until a signal has drained the worker.
+
+    Raises:
+        InvalidRequest: `OLLAMA_ORIGINS` has an entry that cannot be an origin.
+    """
+    jobs = Jobs(settings.scheduler_endpoint)
+    server: Server | None = None
+    worker = Worker(
+        settings=settings,
+        jobs=jobs,
+        models=Models(Store(settings.models, no_prune=settings.no_prune)),
+        is_draining=lambda: server is not None and server.is_draining,
+    )
+    server = Server(create_app(worker), drain_timeout_s=settings.drain_timeout_s)
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(jobs.run)
+            nursery.start_soon(_drain_on_signal, signals, server, nursery)
+            nursery.start_soon(_feed_watchdog)
+            await nursery.start(server.run, [trio.SocketListener(trio.socket.from_stdlib_socket(listener))])
+            log.info("%s listens on %s", jobs.gateway_id, _address(listener))
+            notify("READY=1")
+            await server.wait_closed()
+            nursery.cancel_scope.cancel()
+
+
+async def _drain_on_signal(signals: AsyncIterator[int], server: Server, nursery: trio.Nursery) -> None:
+    await anext(signals)
+    notify("STOPPING=1")
+    server.drain()
+    await anext(signals)
+    log.warning("a second stop signal: closing all connections")
+    nursery.cancel_scope.cancel()
+
+
+async def _feed_watchdog() -> None:
+    """Tell systemd that the event loop turns, if it wants to know."""
+    interval_us = os.environ.get("WATCHDOG_USEC", "")
+    while interval_us.isdecimal() and int(interval_us) > 0:
+        notify("WATCHDOG=1")
+        await trio.sleep(int(interval_us) / _US_PER_S / 2)
+
+
+def _address(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

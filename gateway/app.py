@@ -1,0 +1,130 @@
+"""The Quart app: routes, the checks before them, and errors in the shape of the family that was asked."""
+
+import logging
+
+from quart import Response, request
+from quart_trio import QuartTrio
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
+from werkzeug.routing import RequestRedirect
+
+from actors.errors import Draining, InvalidRequest, LlamactorError
+from actors.log import get_logger
+from gateway.connection import GatewayConnection, GatewayRequest
+from gateway.errors import Family, error_body, retry_after_s, status_of
+from gateway.gate import Gate, bare
+from gateway.origins import is_loopback
+from gateway.routes.every import blueprints
+from gateway.worker import Worker
+
+_TEXT = "text/plain"
+_SERVER_ERROR = 500
+_NOT_FOUND = "404 page not found"
+_NOT_ALLOWED = "405 method not allowed"
+
+log = get_logger(__name__)
+
+
+def create_app(worker: Worker) -> QuartTrio:
+    """Build the app of one gateway worker.
+
+    Raises:
+        InvalidRequest: `OLLAMA_ORIGINS` has an entry that cannot be an origin.
+    """
+    app = QuartTrio("gateway", static_folder=None, template_folder=None)
+    app.request_class = GatewayRequest
+    app.asgi_http_class = GatewayConnection
+    app.config["RESPONSE_TIMEOUT"] = None
+    app.config["BODY_TIMEOUT"] = None  # the body has an idle deadline of its own
+    app.config["MAX_CONTENT_LENGTH"] = worker.settings.max_body_bytes
+    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
+    app.url_map.strict_slashes = True
+    app.url_map.redirect_defaults = False
+    app.url_map.merge_slashes = False
+    for blueprint in blueprints(worker):
+        app.register_blueprint(blueprint)
+    _add_gate(app, worker)
+    _add_error_handlers(app)
+    return app
+
+
+def family_of(path: str) -> Family:
+    """Tell by the path in which shape a client expects errors."""
+    return Family.OPENAI if path.startswith("/v1/") else Family.NATIVE
+
+
+def error_response(error: LlamactorError) -> Response:
+    """Answer with an error in the shape of the family that was asked."""
+    family, status = family_of(request.path), status_of(error)
+    body = error_body(family, error.message, status)
+    content_type = "application/json; charset=utf-8"
+    if family is Family.OPENAI and not isinstance(error, InvalidRequest):  # what was found before dispatch differs
+        body, content_type = body + b"\n", "application/json"
+    response = Response(body, status=status, content_type=content_type)
+    seconds = retry_after_s(error)
+    if seconds is not None:
+        response.headers["Retry-After"] = str(seconds)
+    return response
+
+
+def _add_gate(app: QuartTrio, worker: Worker) -> None:
+    gate = Gate(worker.settings.origins, checks_host=is_loopback(worker.settings.host))
+
+    @app.before_request
+    async def check() -> Response | None:
+        return gate.answer() or (error_response(Draining()) if worker.is_draining() else None)
+
+    @app.after_request
+    async def finish(response: Response) -> Response:
+        gate.add_headers(response)
+        if worker.is_draining():
+            response.headers["Connection"] = "close"
+        return response
+
+
+def _add_error_handlers(app: QuartTrio) -> None:
+    @app.errorhandler(LlamactorError)
+    async def on_known_error(error: LlamactorError) -> Response:
+        is_ours = status_of(error) >= _SERVER_ERROR and retry_after_s(error) is None
+        log.log(logging.ERROR if is_ours else logging.DEBUG, "%s: %s", request.path, error.message)
+        return error_response(error)
+
+    @app.errorhandler(NotFound)
+    async def on_not_found(_error: NotFound) -> Response:
+        return _redirect_without_slash(app) or Response(_NOT_FOUND, status=404, content_type=_TEXT)
+
+    @app.errorhandler(MethodNotAllowed)
+    async def on_wrong_method(error: MethodNotAllowed) -> Response:
+        response = Response(_NOT_ALLOWED, status=405, content_type=_TEXT)
+        response.headers["Allow"] = ", ".join(sorted(set(error.valid_methods or ()) - {"OPTIONS"}, reverse=True))
+        return response
+
+    @app.errorhandler(HTTPException)
+    async def on_http_error(error: HTTPException) -> Response:
+        if isinstance(error, RequestRedirect):
+            return Response(b"", status=error.code, headers={"Location": error.new_url})
+        status = error.code or 500
+        message = "the request body is too large" if isinstance(error, RequestEntityTooLarge) else error.name.lower()
+        body = error_body(family_of(request.path), message, status)
+        return Response(body, status=status, content_type="application/json; charset=utf-8")
+
+    @app.errorhandler(Exception)
+    async def on_bug(error: Exception) -> Response:
+        log.error("a request failed by a bug: %s %s", request.method, request.path, exc_info=error)
+        body = error_body(family_of(request.path), "internal server error", 500)
+        return Response(body, status=500, content_type="application/json; charset=utf-8")
+
+
+def _redirect_without_slash(app: QuartTrio) -> Response | None:
+    path = request.path.rstrip("/")
+    if not request.path.endswith("/") or not path:
+        return None
+    methods = app.url_map.bind("").allowed_methods(path)
+    if request.method not in methods:
+        return None
+    if request.method not in {"GET", "HEAD"}:
+        response = bare(307)
+    else:
+        body = f'<a href="{path}">Moved Permanently</a>.\n\n'
+        response = Response(body, status=301, content_type="text/html; charset=utf-8")
+    response.headers["Location"] = path
+    return response

@@ -1,0 +1,62 @@
+"""A client's TCP connection whose writes cannot hang.
+
+Hypercorn shields its writes from cancellation, so a client that stops reading could hold up a shutdown for ever. Here
+every wait for room in the socket has a deadline that closes the socket itself; shutting down closes it too.
+"""
+
+import socket
+import struct
+
+import trio
+
+WRITE_DEADLINE_S = 30.0
+"""Per wait for room in the send buffer: a slow client that reads at all is never cut off."""
+_LINGER_NOT = struct.pack("ii", 1, 0)  # struct linger: on, 0 s
+
+
+class ConnectionStream(trio.abc.HalfCloseableStream):
+    """A socket stream that gives up on a client which takes nothing for `WRITE_DEADLINE_S`."""
+
+    def __init__(self, inner: trio.SocketStream) -> None:
+        self._inner = inner
+        self.socket = inner.socket
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """Send all of `data`.
+
+        Raises:
+            trio.BrokenResourceError: the client is gone, or took nothing for too long.
+            trio.ClosedResourceError: the connection was closed meanwhile.
+        """
+        view = memoryview(data)
+        while view:
+            with trio.move_on_after(WRITE_DEADLINE_S) as deadline:
+                try:
+                    view = view[await self.socket.send(view) :]
+                except OSError as error:
+                    raise trio.BrokenResourceError from error
+            if deadline.cancelled_caught:
+                self.abort()
+                raise trio.BrokenResourceError("the client does not read")
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """Wait for room in the send buffer."""
+        await self._inner.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        """Wait for bytes from the client; none mean that it has sent all it will."""
+        return await self._inner.receive_some(max_bytes)
+
+    async def send_eof(self) -> None:
+        """Tell the client that nothing follows."""
+        await self._inner.send_eof()
+
+    async def aclose(self) -> None:
+        """Close the connection; what was sent is still delivered."""
+        await self._inner.aclose()
+
+    def abort(self) -> None:
+        """Close the socket at once, with unsent data dropped; whoever waits on it gets an error. Idempotent."""
+        if self.socket.fileno() >= 0:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT)
+            self.socket.close()

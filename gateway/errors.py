@@ -1,0 +1,49 @@
+"""Error codes as HTTP: the one table from `LlamactorError` to a status and a body in the shape of each API family.
+
+Only this module knows statuses. A code that is not in the table takes its nearest ancestor's status, at last 500.
+"""
+
+import enum
+
+from actors import errors
+from actors.errors import LlamactorError
+from gateway.wire.json_text import to_json
+
+_STATUS: dict[type[LlamactorError], int] = {
+    errors.RequestError: 400,
+    errors.ModelNotFound: 404,
+    errors.CapacityError: 503,
+    errors.StoreError: 400,
+    errors.BlobNotFound: 404,
+    errors.InvalidManifest: 500,
+    errors.StoreUnwritable: 500,
+    errors.RunnerError: 500,
+    errors.TransportError: 500,
+    LlamactorError: 500,
+}
+
+
+class Family(enum.Enum):
+    """The API families, by the shape of their errors."""
+
+    NATIVE = "native"
+    OPENAI = "openai"
+
+
+def status_of(error: LlamactorError) -> int:
+    """Give the HTTP status of an error."""
+    return next(_STATUS[cls] for cls in type(error).__mro__ if cls in _STATUS)
+
+
+def retry_after_s(error: LlamactorError) -> int | None:
+    """Give the value of `Retry-After`, or None where a retry cannot help."""
+    seconds = error.fields.get("retry_after_s")
+    return max(1, round(seconds)) if isinstance(seconds, int | float) else None
+
+
+def error_body(family: Family, message: str, status: int) -> bytes:
+    """Give the JSON body of an error, without a newline."""
+    if family is Family.NATIVE:
+        return to_json({"error": message})
+    kind = {400: "invalid_request_error", 404: "not_found_error"}.get(status, "api_error")
+    return to_json({"error": {"message": message, "type": kind, "param": None, "code": None}})

@@ -1,0 +1,208 @@
+"""One generation: its job, and its answer as a sequence of parts.
+
+`begin` offers the job and waits for the first of the answer, so that an error before it still has a status. The job is
+released with the request (`GatewayRequest.on_end`), which cancels it when its client has left.
+"""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import trio
+
+from actors.codec import encode_body
+from actors.messages.gateway_to_scheduler import JobKind
+from actors.messages.job import ChatPrompt, JobBody, RawPrompt
+from actors.messages.runner_to_gateway import DoneReason, Finished
+from gateway.connection import GatewayRequest
+from gateway.job import Job, JobRequest
+from gateway.jobs import Jobs
+from gateway.models import ServedModel
+from gateway.options import RequestOptions
+from gateway.parse.thinking import ThinkingSplitter
+from gateway.streams import Piece
+
+_BIG_BODY_BYTES = 64 << 10
+_NS_PER_S = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generation:
+    """What a request wants generated."""
+
+    model: ServedModel
+    options: RequestOptions
+    prompt: RawPrompt | ChatPrompt
+    keep_alive_s: float | None = None
+    truncate: bool = True
+    returns_context: bool = False
+    splits_thinking: bool = False
+
+    def body(self) -> JobBody:
+        """Give the message body that the runner gets."""
+        return JobBody(
+            prompt=self.prompt,
+            sampling=self.options.sampling,
+            num_predict=self.options.num_predict,
+            stop=self.options.stop,
+            truncate=self.truncate,
+            num_keep=self.options.num_keep,
+            num_ctx=self.options.num_ctx,
+            return_context=self.returns_context,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerEnd:
+    """How an answer ended, with its figures."""
+
+    reason: str
+    total_ns: int = 0
+    load_ns: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    prompt_ns: int = 0
+    generated_tokens: int = 0
+    generate_ns: int = 0
+    context: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerPart:
+    """What comes next of an answer; the last part has an end."""
+
+    text: str = ""
+    thinking: str = ""
+    end: AnswerEnd | None = None
+
+
+class Answer:
+    """The answer to one generation, read once."""
+
+    def __init__(self, job: Job, first: Piece, *, arrived_at: float, splits_thinking: bool) -> None:
+        self._job = job
+        self._first: Piece | None = first
+        self._arrived_at = arrived_at
+        self._splitter = ThinkingSplitter() if splits_thinking else None
+
+    async def parts(self) -> AsyncIterator[AnswerPart]:
+        """Give the parts as they come; each but the last has text or thinking.
+
+        Raises:
+            LlamactorError: the job failed; the parts before were all of it.
+        """
+        piece = self._first or await self._job.stream.receive()
+        self._first = None
+        while True:
+            part = self._part(piece)
+            if part.end is not None:
+                yield part
+                return
+            if part.text or part.thinking:
+                yield part
+            piece = await self._job.stream.receive()
+
+    async def whole(self) -> AnswerPart:
+        """Wait for the end and give everything at once.
+
+        Raises:
+            LlamactorError: the job failed.
+        """
+        texts: list[str] = []
+        thoughts: list[str] = []
+        end = None
+        async for part in self.parts():
+            texts.append(part.text)
+            thoughts.append(part.thinking)
+            end = part.end
+        return AnswerPart("".join(texts), "".join(thoughts), end)
+
+    def _part(self, piece: Piece) -> AnswerPart:
+        text, thinking = piece.text, ""
+        if self._splitter is not None:
+            thinking, text = self._splitter.feed(text)
+            if piece.end is not None:
+                last_thinking, last_text = self._splitter.close()
+                thinking, text = thinking + last_thinking, text + last_text
+        return AnswerPart(text, thinking, self._end(piece.end) if isinstance(piece.end, Finished) else None)
+
+    def _end(self, finished: Finished) -> AnswerEnd:
+        granted_at = self._job.granted_at or self._arrived_at
+        return AnswerEnd(
+            reason=finished.reason.value,
+            total_ns=elapsed_ns(self._arrived_at, trio.current_time()),
+            load_ns=elapsed_ns(self._arrived_at, granted_at),
+            prompt_tokens=finished.prompt_tokens,
+            cached_tokens=finished.cached_tokens,
+            prompt_ns=finished.prompt_ns,
+            generated_tokens=finished.generated_tokens,
+            generate_ns=finished.generate_ns,
+            context=finished.context,
+        )
+
+
+class EmptyAnswer(Answer):
+    """The answer to a request for no tokens at all."""
+
+    def __init__(self, arrived_at: float) -> None:
+        self._arrived_at = arrived_at
+
+    async def parts(self) -> AsyncIterator[AnswerPart]:
+        """Give the end at once."""
+        total_ns = elapsed_ns(self._arrived_at, trio.current_time())
+        yield AnswerPart(end=AnswerEnd(DoneReason.LENGTH.value, total_ns=total_ns, load_ns=total_ns))
+
+
+async def begin(jobs: Jobs, request: GatewayRequest, generation: Generation) -> Answer:
+    """Start a generation and wait for the first of its answer.
+
+    Raises:
+        LlamactorError: it was refused, or failed before any text.
+
+    Cancellation: the request's end releases the job.
+    """
+    if generation.options.num_predict == 0:
+        await load(jobs, request, generation.model, generation.options, generation.keep_alive_s)
+        return EmptyAnswer(request.arrived_at)
+    wanted = JobRequest(
+        kind=JobKind.GENERATE,
+        model=generation.model.spec,
+        load=generation.options.load,
+        keep_alive_s=generation.keep_alive_s,
+        body=await _encoded(generation.body()),
+    )
+    job = request.on_end.enter_context(jobs.submit(wanted))
+    first = await job.stream.receive()
+    return Answer(job, first, arrived_at=request.arrived_at, splits_thinking=generation.splits_thinking)
+
+
+async def load(
+    jobs: Jobs, request: GatewayRequest, model: ServedModel, options: RequestOptions, keep_alive_s: float | None
+) -> None:
+    """Have a model loaded and wait until it is.
+
+    Raises:
+        LlamactorError: it cannot be loaded.
+    """
+    wanted = JobRequest(kind=JobKind.LOAD, model=model.spec, load=options.load, keep_alive_s=keep_alive_s)
+    job = request.on_end.enter_context(jobs.submit(wanted))
+    await job.stream.receive()
+
+
+def elapsed_ns(since: float, until: float) -> int:
+    """Give the nanoseconds between two times of trio's clock."""
+    return max(0, round((until - since) * _NS_PER_S))
+
+
+async def _encoded(body: JobBody) -> bytes:
+    prompt = body.prompt
+    n_chars = len(prompt.text) if isinstance(prompt, RawPrompt) else sum(len(m.content) for m in prompt.messages)
+    if n_chars > _BIG_BODY_BYTES:
+        return await trio.to_thread.run_sync(encode_body, body)
+    return encode_body(body)
+
+
+def chat_think(model: ServedModel, think: bool | str | None) -> bool | str | None:  # noqa: FBT001  # the wire's own type
+    """Give the `think` value that reaches the template: on by default for models that can, nothing for others."""
+    if not model.can("thinking"):
+        return None
+    return True if think is None else think

@@ -1,0 +1,325 @@
+"""Requests as messages: the gateway's side of the job protocol.
+
+Theory of operation. `submit` offers a job to the scheduler and gives it to the caller, who reads its stream inside a
+`with` block; leaving the block releases the job, which cancels it when it has not ended. What arrives from the
+scheduler and from the runners is matched to jobs by id and attempt; the transitions stand in `gateway.job`.
+
+Nothing waits without a deadline: a job that no scheduler takes fails after `SCHEDULER_DEADLINE_S`; one that was granted
+but not accepted within `ACCEPT_DEADLINE_S` counts as lost; an accepted one ends with its runner, whose death the
+scheduler reports, or which a new scheduler does not announce within `REANNOUNCE_S`. The queue's own deadline is the
+scheduler's.
+
+Bounds: retained bodies hold at most `MAX_RETAINED_BYTES` together; beyond that a request is refused with `QueueFull`.
+Ordering: all methods run on trio's thread and never block.
+"""
+
+import contextlib
+import secrets
+from collections.abc import Iterator
+
+import trio
+
+from actors.codec import Codec
+from actors.errors import Backlogged, LlamactorError, QueueFull, RunnerDied, SchedulerUnavailable, from_failure
+from actors.link import SchedulerLink
+from actors.log import get_logger
+from actors.messages.gateway_to_scheduler import CancelJob, GatewayBeat, GatewayHello
+from actors.messages.runner_to_gateway import Accepted, Delta, Failed, Finished, Part, Step
+from actors.messages.scheduler_to_gateway import (
+    Granted,
+    Loaded,
+    Lost,
+    Refused,
+    RunnerGone,
+    RunnerList,
+    RunnerUp,
+    ToGateway,
+    Unloading,
+)
+from gateway.job import Job, JobRequest, JobState
+from gateway.questions import Questions
+from gateway.subscriptions import Subscriptions
+
+SCHEDULER_DEADLINE_S = 10.0
+ACCEPT_DEADLINE_S = 30.0
+"""From grant to `Accepted` a runner renders and tokenises the prompt, both bounded by less."""
+REANNOUNCE_S = 10.0
+"""A new scheduler waits 3 s at most for the launchers to list their runners."""
+LAST_WORDS_S = 0.1
+"""What a runner sent before its death may still be in our socket when the scheduler's report of it arrives."""
+MAX_RETAINED_BYTES = 256 << 20
+_TICK_S = 0.5
+_SETTLE_S = 0.02
+_codec: Codec[ToGateway] = Codec(ToGateway)
+
+log = get_logger(__name__)
+
+
+class Jobs:
+    """Owns the jobs of one gateway worker, its link to the scheduler and its subscriptions."""
+
+    def __init__(self, scheduler_endpoint: str) -> None:
+        self.gateway_id = f"gw-{secrets.token_hex(8)}"
+        self._jobs: dict[str, Job] = {}
+        self._retained_bytes = 0
+        self._last_connected = -float("inf")
+        self._must_offer_again = False
+        self._reannounce_by: float | None = None  # set while a new scheduler has yet to announce the runners
+        self._announced: set[str] = set()
+        self._nursery: trio.Nursery | None = None
+        self._subscriptions = Subscriptions(self.gateway_id, on_step=self._on_step, on_broken=self._on_broken)
+        self._link: SchedulerLink[ToGateway] = SchedulerLink(
+            endpoint=scheduler_endpoint,
+            identity=self.gateway_id,
+            codec=_codec,
+            hello=self._hello,
+            beat=lambda: GatewayBeat(n_jobs=len(self._jobs)),
+            on_message=lambda message, _payload: self._on_message(message),
+            on_new_scheduler=self._on_new_scheduler,
+        )
+        self._has_said_hello = False
+        self.questions = Questions(self._link.send)
+
+    @property
+    def n_jobs(self) -> int:
+        """How many jobs somebody waits for."""
+        return len(self._jobs)
+
+    @property
+    def is_connected(self) -> bool:
+        """True iff a scheduler was heard lately."""
+        return self._link.is_connected
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve the protocol until cancelled; jobs submitted before are offered when it starts."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            await nursery.start(self._subscriptions.run)
+            nursery.start_soon(self._link.run)
+            nursery.start_soon(self._watch_deadlines)
+            task_status.started()
+
+    @contextlib.contextmanager
+    def submit(self, request: JobRequest) -> Iterator[Job]:
+        """Offer a job; leaving the block releases it, and cancels it unless it has ended.
+
+        Raises:
+            QueueFull: too many bytes of requests wait already.
+            SchedulerUnavailable: too many messages to the scheduler wait already.
+        """
+        job = Job(job_id=secrets.token_hex(8), request=request, offered_at=trio.current_time())
+        if self._retained_bytes + job.body_bytes > MAX_RETAINED_BYTES:
+            raise QueueFull(len(self._jobs))
+        self._jobs[job.job_id] = job
+        self._retained_bytes += job.body_bytes
+        try:
+            self._offer(job)
+            yield job
+        finally:
+            self._release(job)
+
+    def _offer(self, job: Job) -> None:
+        if job.request is None:
+            return
+        job.state, job.offered_at, job.granted_at = JobState.OFFERED, trio.current_time(), None
+        payload = [] if job.request.body is None else [job.request.body]
+        try:
+            self._link.send(job.request.submit(job.job_id, job.attempt), *payload)
+        except Backlogged:
+            self._fail(job, SchedulerUnavailable(SCHEDULER_DEADLINE_S))
+
+    def _release(self, job: Job) -> None:
+        if job.state is not JobState.ENDED:
+            self._cancel(job)
+        job.state = JobState.ENDED
+        self._forget_body(job)
+        del self._jobs[job.job_id]
+
+    def _cancel(self, job: Job) -> None:
+        """Tell all who may hold the job; the scheduler too, for it may be queued, or that runner's socket stuck."""
+        if job.runner_id:
+            self._subscriptions.cancel(job.runner_id, job.job_id)
+        with contextlib.suppress(Backlogged):
+            self._link.send(CancelJob(job_id=job.job_id))
+
+    def _forget_body(self, job: Job) -> None:
+        self._retained_bytes -= job.body_bytes
+        job.request = None
+
+    def _end(self, job: Job, end: Finished | Loaded) -> None:
+        job.state = JobState.ENDED
+        job.stream.finish(end)
+        self._forget_body(job)
+        if 0 < job.running_attempt < job.attempt:
+            self._cancel(job)  # its later offer is still with the scheduler
+
+    def _fail(self, job: Job, error: LlamactorError) -> None:
+        job.state = JobState.ENDED
+        job.stream.fail(error)
+        self._forget_body(job)
+
+    def _give_up(self, job: Job, error: LlamactorError) -> None:
+        self._cancel(job)
+        self._fail(job, error)
+
+    # From the runners.
+
+    def _on_step(self, runner_id: str, step: Step) -> None:
+        for part in step.parts:
+            job = self._jobs.get(part.job_id)
+            if job is None or job.state is JobState.ENDED:
+                if isinstance(part, Accepted):  # offered twice, or released before the grant: nobody waits for it
+                    self._subscriptions.cancel(runner_id, part.job_id)
+            elif job.state is JobState.ACCEPTED:
+                if part.attempt == job.running_attempt and runner_id == job.runner_id:
+                    self._on_part(job, part)
+                elif isinstance(part, Accepted):
+                    self._on_second_acceptance(job, runner_id, part)
+            elif part.attempt >= job.oldest_attempt:
+                self._on_first_part(job, runner_id, part)
+
+    def _on_first_part(self, job: Job, runner_id: str, part: Part) -> None:
+        job.running_attempt, job.runner_id, job.state = part.attempt, runner_id, JobState.ACCEPTED
+        job.granted_at = job.granted_at or trio.current_time()
+        self._forget_body(job)
+        if not isinstance(part, Accepted):  # its `Accepted` was lost, so its text may be, too: the stream finds out
+            self._on_part(job, part)
+
+    def _on_second_acceptance(self, job: Job, runner_id: str, part: Accepted) -> None:
+        """Settle a job that was accepted twice, around a scheduler's death: one runner drops its older attempt."""
+        if runner_id != job.runner_id:
+            self._subscriptions.cancel(runner_id, part.job_id)
+        elif part.attempt > job.running_attempt and job.stream.is_untouched:
+            job.running_attempt = part.attempt
+        elif part.attempt > job.running_attempt:
+            self._give_up(job, RunnerDied("it began the answer anew"))
+
+    def _on_part(self, job: Job, part: Part) -> None:
+        match part:
+            case Delta():
+                job.stream.put(part.seq, part.text)
+            case Finished():
+                job.stream.put(part.seq, part.text)
+                self._end(job, part)
+            case Failed():
+                self._fail(job, from_failure(part.failure))
+            case Accepted():
+                return
+        if job.stream.has_ended and job.state is not JobState.ENDED:  # a gap, or nobody reads
+            self._cancel(job)
+            job.state = JobState.ENDED
+
+    def _on_broken(self, runner_id: str, error: LlamactorError) -> None:
+        log.error("cannot read what runner %s sends: %s", runner_id, error)
+        for job in self._jobs_on(runner_id):
+            self._give_up(job, error)
+
+    def _jobs_on(self, runner_id: str) -> list[Job]:
+        return [job for job in self._jobs.values() if job.state is JobState.ACCEPTED and job.runner_id == runner_id]
+
+    # From the scheduler.
+
+    def _hello(self) -> GatewayHello:
+        if self._has_said_hello:  # the scheduler has forgotten us, and with us the jobs it had from us
+            self._must_offer_again = True
+            self._start(self._offer_again)
+        self._has_said_hello = True
+        return GatewayHello()
+
+    def _on_new_scheduler(self) -> None:
+        self._announced.clear()
+        self._reannounce_by = trio.current_time() + REANNOUNCE_S
+        self._must_offer_again = True
+        self._start(self._offer_again)
+
+    async def _offer_again(self) -> None:
+        # A new scheduler asks who we are once for every message that waited for its predecessor: one offer for all.
+        await trio.sleep(_SETTLE_S)
+        if not self._must_offer_again:
+            return
+        self._must_offer_again = False
+        for job in self._jobs.values():
+            if job.state in {JobState.OFFERED, JobState.GRANTED}:
+                job.attempt += 1
+                self._offer(job)
+        self.questions.ask_again()
+
+    def _on_message(self, message: ToGateway) -> None:
+        match message:
+            case RunnerUp():
+                self._announced.add(message.runner_id)
+                self._subscriptions.open(message.runner_id, message.endpoint)
+            case RunnerGone():
+                self._announced.discard(message.runner_id)
+                self._start(self._bury_runner, message.runner_id)
+            case RunnerList() | Unloading():
+                self.questions.answer(message)
+            case Granted() | Loaded() | Refused() | Lost():
+                job = self._jobs.get(message.job_id)
+                if job is not None:
+                    self._on_verdict(job, message)
+            case _:
+                log.error("unexpected message from the scheduler: %r", message)
+
+    def _on_verdict(self, job: Job, message: Granted | Loaded | Refused | Lost) -> None:
+        is_waiting = job.state in {JobState.OFFERED, JobState.GRANTED} and message.attempt == job.attempt
+        match message:
+            case Granted() if is_waiting:
+                self._subscriptions.open(message.runner_id, message.endpoint)
+                job.state, job.runner_id, job.granted_at = JobState.GRANTED, message.runner_id, trio.current_time()
+            case Loaded() if is_waiting:
+                self._end(job, message)
+            case Refused() if is_waiting:
+                self._fail(job, from_failure(message.failure))
+            case Lost() if is_waiting:
+                self._lose(job, from_failure(message.failure))
+            case Lost() if job.state is JobState.ACCEPTED and message.attempt == job.running_attempt:
+                self._start(self._fail_after_last_words, job, from_failure(message.failure))
+
+    def _lose(self, job: Job, error: LlamactorError) -> None:
+        """Offer a job again whose runner is gone before accepting it; the second loss is final."""
+        job.n_losses += 1
+        if job.n_losses > 1:
+            self._fail(job, error)
+            return
+        job.runner_id = ""
+        job.attempt = job.oldest_attempt = job.attempt + 1
+        self._offer(job)
+
+    async def _fail_after_last_words(self, job: Job, error: LlamactorError) -> None:
+        await trio.sleep(LAST_WORDS_S)
+        if job.state is JobState.ACCEPTED:
+            self._fail(job, error)
+
+    async def _bury_runner(self, runner_id: str) -> None:
+        await trio.sleep(LAST_WORDS_S)
+        for job in self._jobs_on(runner_id):
+            self._fail(job, RunnerDied("it ended"))
+        self._subscriptions.close(runner_id)
+
+    # Deadlines.
+
+    async def _watch_deadlines(self) -> None:
+        while True:
+            await trio.sleep(_TICK_S)
+            now = trio.current_time()
+            if self._link.is_connected:
+                self._last_connected = now
+            for job in list(self._jobs.values()):
+                self._check_deadline(job, now)
+            if self._reannounce_by is not None and now >= self._reannounce_by and self._link.is_connected:
+                self._reannounce_by = None
+                for runner_id in self._subscriptions.runner_ids - self._announced:
+                    self._start(self._bury_runner, runner_id)
+
+    def _check_deadline(self, job: Job, now: float) -> None:
+        if job.state is JobState.OFFERED:
+            if now - max(job.offered_at, self._last_connected) > SCHEDULER_DEADLINE_S:
+                self._give_up(job, SchedulerUnavailable(SCHEDULER_DEADLINE_S))
+        elif job.state is JobState.GRANTED and job.granted_at is not None and now - job.granted_at > ACCEPT_DEADLINE_S:
+            self._subscriptions.cancel(job.runner_id, job.job_id)
+            self._lose(job, RunnerDied(f"it did not take the request within {ACCEPT_DEADLINE_S:.0f} s"))
+
+    def _start(self, task: object, *args: object) -> None:
+        if self._nursery is not None:
+            self._nursery.start_soon(task, *args)  # type: ignore[arg-type]  # pairs are right at each call

@@ -1,0 +1,110 @@
+"""Installed models as requests need them: what a runner must know of a model, what it can do, how its prompt is made.
+
+The store remembers what it has read, so a warm look-up costs a few `stat` calls, done in a worker thread.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import trio
+
+from actors.errors import ModelNotFound, TemplateRequired
+from actors.messages.model import ModelDetails, ModelSpec
+from registry.capabilities import EMBEDDING, capabilities_of
+from registry.engine import PromptEngine, prompt_engine
+from registry.estimate import kv_bytes_per_token, n_ctx_train, n_layers
+from registry.model import InstalledModel
+from registry.store import Store
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """A model as one request found it."""
+
+    requested: str
+    """The name as the client wrote it."""
+    installed: InstalledModel
+    spec: ModelSpec
+    capabilities: tuple[str, ...]
+    engine: PromptEngine
+
+    @property
+    def canonical(self) -> str:
+        """The name with all its parts, as some error texts show it."""
+        return self.installed.name.canonical
+
+    def can(self, capability: str) -> bool:
+        """Tell whether the model has a capability."""
+        return capability in self.capabilities
+
+    def check_renders(self) -> None:
+        """Check that chats with this model can be rendered.
+
+        Raises:
+            TemplateRequired: it needs its Go template.
+        """
+        if self.engine is PromptEngine.GO:
+            raise TemplateRequired(self.spec.name)
+
+
+class Models:
+    """The models of one store, for trio's thread."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    async def resolve(self, name: str) -> ServedModel:
+        """Find a model by name.
+
+        Raises:
+            InvalidName: no model name.
+            ModelNotFound: not installed; tells the name as it was given.
+            InvalidManifest, InvalidGguf: it is damaged.
+        """
+        return await self.in_thread(lambda: self._resolve(name))
+
+    async def in_thread(self, call: Callable[[], T]) -> T:
+        """Run a blocking call on the store in a worker thread.
+
+        Cancellation: waits for the call to end.
+        """
+        return await trio.to_thread.run_sync(call)
+
+    def _resolve(self, name: str) -> ServedModel:
+        if not name:
+            raise ModelNotFound(name)
+        try:
+            installed = self.store.resolve(name)
+        except ModelNotFound as error:
+            raise ModelNotFound(name) from error
+        gguf = self.store.gguf(installed)
+        capabilities = capabilities_of(installed, gguf)
+        spec = ModelSpec(
+            key=installed.load_key,
+            name=installed.name.shortest,
+            digest=installed.digest,
+            weights_path=str(installed.weights_path),
+            weights_bytes=gguf.size_bytes,
+            n_layers=n_layers(gguf),
+            n_ctx_train=n_ctx_train(gguf),
+            kv_bytes_per_token=kv_bytes_per_token(gguf),
+            is_embedding=EMBEDDING in capabilities,
+            details=details_of(installed),
+        )
+        return ServedModel(name, installed, spec, capabilities, prompt_engine(installed, gguf))
+
+
+def details_of(installed: InstalledModel) -> ModelDetails:
+    """Give the description that `/api/ps` shows."""
+    config = installed.config
+    return ModelDetails(
+        parent_model="",
+        format=config.model_format,
+        family=config.model_family,
+        families=config.model_families or (),
+        parameter_size=config.model_type,
+        quantization_level=config.file_type,
+    )

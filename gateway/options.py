@@ -1,0 +1,84 @@
+"""Options of a request: merged over the model's own, checked, and sorted into load, sampling and the rest.
+
+Precedence: built-in default, model PARAMETER, request. Names stay upstream's (`num_ctx`) up to here.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from actors.messages.job import SamplingOptions
+from actors.messages.model import LoadOptions
+from registry.parameters import merged_options
+
+_MIN_NUM_CTX = 4
+_MAX_INT32 = (1 << 31) - 1
+_SEED_MASK = (1 << 32) - 1
+_LOAD = tuple(field.name for field in msgspec.structs.fields(LoadOptions))
+_SAMPLING = tuple(field.name for field in msgspec.structs.fields(SamplingOptions))
+
+
+@dataclass(frozen=True, slots=True)
+class RequestOptions:
+    """What one request asks for, after merging."""
+
+    load: LoadOptions = field(default_factory=LoadOptions)
+    sampling: SamplingOptions = field(default_factory=SamplingOptions)
+    num_predict: int = -1
+    num_keep: int = 4
+    stop: tuple[str, ...] = ()
+
+    @property
+    def num_ctx(self) -> int | None:
+        """The context that the request asks for, None for any."""
+        return self.load.num_ctx
+
+    def clamped(self, n_ctx_train: int) -> "RequestOptions":
+        """Give the same with a context no longer than the model was trained for."""
+        if self.num_ctx is None or self.num_ctx <= n_ctx_train:
+            return self
+        return dataclasses.replace(self, load=msgspec.structs.replace(self.load, num_ctx=n_ctx_train))
+
+
+def request_options(stored: Mapping[str, Any], requested: Mapping[str, Any] | None) -> RequestOptions:
+    """Merge and check the options of a request.
+
+    Args:
+        stored: the model's parameters.
+        requested: the request's `options`.
+
+    Raises:
+        InvalidRequest: a value is of the wrong type.
+    """
+    options: dict[str, Any] = {
+        name: _in_int32(value) if isinstance(value, int) and name != "seed" else value
+        for name, value in merged_options(stored, requested).items()
+    }
+    load = {name: options[name] for name in _LOAD if name in options}
+    if "num_ctx" in load:
+        load["num_ctx"] = max(load["num_ctx"], _MIN_NUM_CTX)
+    if load.get("num_thread", 1) <= 0:  # automatic, which is what "any" means
+        del load["num_thread"]
+    if load.get("num_gpu", 0) < 0:
+        del load["num_gpu"]
+    if load.get("num_batch", 1) <= 0:
+        del load["num_batch"]
+    sampling = {name: options[name] for name in _SAMPLING if name in options}
+    if sampling.get("seed", 0) > 0:
+        sampling["seed"] &= _SEED_MASK  # what llama.cpp's samplers take
+    return RequestOptions(
+        load=LoadOptions(**load),
+        sampling=SamplingOptions(**sampling),
+        num_predict=options.get("num_predict", -1),
+        num_keep=options.get("num_keep", 4),
+        stop=tuple(word for word in options.get("stop", ()) if word),
+    )
+
+
+def _in_int32(value: int) -> int:
+    if isinstance(value, bool):
+        return value
+    return max(-_MAX_INT32, min(value, _MAX_INT32))

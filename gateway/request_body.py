@@ -1,0 +1,105 @@
+"""The body of a request as it arrives: chunks with backpressure, an idle deadline and a bound.
+
+Hypercorn's reader feeds it, the route reads it. When more than `_HIGH_WATER_BYTES` wait unread, the feeder waits, so
+the client's TCP window closes and an upload of any size costs bounded memory. Once the answer begins nobody reads any
+more: `discard` lets the rest through unseen, so that the feeder can never be stuck.
+"""
+
+from collections.abc import AsyncIterator
+
+import trio
+from werkzeug.exceptions import RequestEntityTooLarge, RequestTimeout
+
+IDLE_DEADLINE_S = 30.0
+"""A client that sends nothing for so long is taken for gone."""
+_HIGH_WATER_BYTES = 1 << 20
+_LEFTOVER_DEADLINE_S = 2.0
+_LEFTOVER_MAX_BYTES = 256 << 20
+
+
+class RequestBody:
+    """Single-reader, single-writer queue of chunks. Replaces Quart's body, which has no backpressure."""
+
+    def __init__(self, expected_content_length: int | None, max_content_length: int | None) -> None:
+        self._expected_bytes = expected_content_length
+        self._max_bytes = max_content_length
+        self._chunks: list[bytes] = []
+        self._n_bytes = 0
+        self._is_complete = False
+        self._is_discarding = False
+        self._changed = trio.Event()
+
+    async def feed(self, data: bytes, *, more: bool) -> None:
+        """Add a chunk, then wait while too much is unread; `more` is false for the last one."""
+        if data and not self._is_discarding:
+            self._chunks.append(data)
+            self._n_bytes += len(data)
+        self._is_complete = self._is_complete or not more
+        self._notify()
+        while self._n_bytes > _HIGH_WATER_BYTES and not self._is_discarding:
+            await self._changed.wait()
+
+    def discard(self) -> None:
+        """Drop what is unread and whatever else comes; idempotent."""
+        self._is_discarding = True
+        self._chunks.clear()
+        self._n_bytes = 0
+        self._notify()
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Yield what arrives until the end.
+
+        Raises:
+            RequestTimeout: nothing came for `IDLE_DEADLINE_S`.
+        """
+        while True:
+            while not self._chunks and not self._is_complete:
+                with trio.move_on_after(IDLE_DEADLINE_S) as deadline:
+                    await self._changed.wait()
+                if deadline.cancelled_caught:
+                    raise RequestTimeout
+            if not self._chunks:
+                return
+            data = b"".join(self._chunks)
+            self._chunks.clear()
+            self._n_bytes = 0
+            self._notify()
+            yield data
+
+    async def read(self) -> bytes:
+        """Read all of it.
+
+        Raises:
+            RequestEntityTooLarge: there is more than the configured maximum.
+            RequestTimeout: nothing came for `IDLE_DEADLINE_S`.
+        """
+        limit = self._max_bytes
+        if limit is not None and (self._expected_bytes or 0) > limit:
+            raise RequestEntityTooLarge
+        parts: list[bytes] = []
+        n_bytes = 0
+        async for data in self.chunks():
+            n_bytes += len(data)
+            if limit is not None and n_bytes > limit:
+                raise RequestEntityTooLarge
+            parts.append(data)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    async def read_leftover(self) -> None:
+        """Take in, for a short while, what the route did not want, then discard the rest.
+
+        Closing a connection with unread data resets it, and the client would never see why it was refused.
+        """
+        n_bytes = 0
+        with trio.move_on_after(_LEFTOVER_DEADLINE_S):
+            while not (self._is_complete or n_bytes > _LEFTOVER_MAX_BYTES):
+                n_bytes += self._n_bytes
+                self._chunks.clear()
+                self._n_bytes = 0
+                self._notify()
+                await self._changed.wait()
+        self.discard()
+
+    def _notify(self) -> None:
+        self._changed.set()
+        self._changed = trio.Event()

@@ -1,0 +1,86 @@
+"""Answers as HTTP responses: whole, or line by line while they come."""
+
+from collections.abc import AsyncIterator, Callable
+from typing import Protocol
+
+from quart import Response
+
+from actors.errors import LlamactorError
+from actors.log import get_logger
+from gateway.errors import Family, error_body, status_of
+from gateway.generation import Answer, AnswerEnd, AnswerPart
+from gateway.wire.native import JSON, NDJSON, Line, Metrics
+
+log = get_logger(__name__)
+
+
+class NativeWriter(Protocol):
+    """What writes the lines of a native answer."""
+
+    def delta(self, text: str, thinking: str = "") -> bytes:
+        """One line of the stream."""
+
+    def end(self, line: Line, text: str = "", thinking: str = "") -> bytes:
+        """The last line of the stream, or the whole answer, without a newline."""
+
+
+def json_response(body: bytes, content_type: str = JSON) -> Response:
+    """Answer with a finished JSON text."""
+    return Response(body, content_type=content_type)
+
+
+async def native_response(answer: Answer, writer: NativeWriter, *, streams: bool) -> Response:
+    """Answer a native request with a generation.
+
+    Raises:
+        LlamactorError: the generation failed and nothing was sent.
+    """
+    if streams:
+        return Response(native_lines(answer, writer), content_type=NDJSON)
+    part = await answer.whole()
+    return json_response(writer.end(last_line(part), part.text, part.thinking))
+
+
+async def native_lines(answer: Answer, writer: NativeWriter) -> AsyncIterator[bytes]:
+    """Give the lines of a native stream; a failure is its last line."""
+    try:
+        async for part in answer.parts():
+            line = writer.delta(part.text, part.thinking) if part.text or part.thinking else b""
+            if part.end is not None:
+                line += writer.end(last_line(part)) + b"\n"
+            yield line
+    except LlamactorError as error:
+        log.warning("an answer was cut short: %s", error.message)
+        yield error_body(Family.NATIVE, error.message, status_of(error)) + b"\n"
+
+
+def last_line(part: AnswerPart) -> Line:
+    """Give what the last line of a native answer tells."""
+    end = part.end or AnswerEnd(reason="stop")
+    return Line(
+        done_reason=end.reason,
+        metrics=Metrics(
+            total_duration=end.total_ns,
+            load_duration=end.load_ns,
+            prompt_eval_count=end.prompt_tokens,
+            prompt_eval_duration=end.prompt_ns,
+            eval_count=end.generated_tokens,
+            eval_duration=end.generate_ns,
+        ),
+        context=end.context,
+    )
+
+
+async def openai_frames(
+    answer: Answer, delta: Callable[[AnswerPart], bytes], end: Callable[[AnswerEnd], bytes]
+) -> AsyncIterator[bytes]:
+    """Give the frames of an OpenAI stream; a failure is an error event, then the stream ends without `[DONE]`."""
+    try:
+        async for part in answer.parts():
+            frames = delta(part) if part.text or part.thinking else b""
+            if part.end is not None:
+                frames += end(part.end)
+            yield frames
+    except LlamactorError as error:
+        log.warning("an answer was cut short: %s", error.message)
+        yield b"data: " + error_body(Family.OPENAI, error.message, status_of(error)) + b"\n\n"

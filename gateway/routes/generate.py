@@ -1,0 +1,84 @@
+"""`POST /api/generate`."""
+
+from quart import Blueprint, Response
+
+from actors.messages.job import ChatMessage, ChatPrompt, RawPrompt
+from gateway import checks
+from gateway.generation import Generation, begin, chat_think, load
+from gateway.models import ServedModel
+from gateway.options import request_options
+from gateway.routes.answering import json_response, native_response
+from gateway.routes.reading import current_request, read_body
+from gateway.wire import fields
+from gateway.wire.native import GenerateWriter, Line
+from gateway.wire.native_requests import GenerateRequest
+from gateway.worker import Worker
+from registry.capabilities import THINKING
+
+
+def generate_routes(worker: Worker) -> Blueprint:
+    """Build the route."""
+    routes = Blueprint("generate", __name__)
+
+    @routes.post("/api/generate")
+    async def generate() -> Response:
+        # The order of these checks is the order in which clients have seen their errors.
+        body = await read_body(GenerateRequest)
+        keep_alive_s, think = fields.parse_keep_alive_s(body.keep_alive), fields.parse_think(body.think)
+        fields.check_top_logprobs(body.top_logprobs)
+        model = await worker.models.resolve(body.model or "")
+        writer = GenerateWriter(body.model or "")
+        if not body.prompt and keep_alive_s == 0:
+            await worker.jobs.questions.unload(model.spec.key)
+            return json_response(writer.end(Line(done_reason="unload")))
+        checks.check_raw(raw=body.raw, others=(body.template, body.system, body.context))
+        checks.check_thinks(model, think)
+        checks.check_completes(model, "generate")
+        checks.check_suffix(model, body.suffix)
+        options = request_options(model.installed.parameters, body.options).clamped(model.spec.n_ctx_train)
+        if not body.prompt:
+            await load(worker.jobs, current_request(), model, options, keep_alive_s)
+            return json_response(writer.end(Line(done_reason="load")))
+        _check_available(body)
+        generation = Generation(
+            model=model,
+            options=options,
+            prompt=_prompt(body, model, think),
+            keep_alive_s=keep_alive_s,
+            truncate=body.truncate is not False,
+            returns_context=not body.raw,
+            splits_thinking=not body.raw and model.can(THINKING),
+        )
+        answer = await begin(worker.jobs, current_request(), generation)
+        return await native_response(answer, writer, streams=body.stream is not False)
+
+    return routes
+
+
+def _check_available(body: GenerateRequest) -> None:
+    checks.check_images(body.images)
+    checks.check_format(fields.raw_bytes(body.format))
+    checks.check_logprobs(wanted=body.logprobs)
+    checks.check_debug(wanted=body.debug_render_only)
+    checks.check_template(body.template)
+
+
+def _prompt(
+    body: GenerateRequest,
+    model: ServedModel,
+    think: bool | str | None,  # noqa: FBT001  # the wire's own type
+) -> RawPrompt | ChatPrompt:
+    prompt = body.prompt or ""
+    if body.raw:
+        return RawPrompt(text=prompt)
+    model.check_renders()
+    system = body.system or model.installed.system
+    messages = [ChatMessage(role="system", content=system)] if system else []
+    if not body.context:
+        messages += [ChatMessage(role=each["role"], content=each["content"]) for each in model.installed.messages]
+    messages.append(ChatMessage(role="user", content=prompt))
+    return ChatPrompt(
+        messages=tuple(messages),
+        think=chat_think(model, think),
+        context_tokens=tuple(body.context or ()),
+    )

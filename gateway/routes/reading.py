@@ -1,0 +1,35 @@
+"""Reading requests: the current request with its type, and its JSON body."""
+
+from functools import partial
+from typing import TypeVar, cast
+
+import trio
+from quart import request
+
+from gateway.connection import GatewayRequest
+from gateway.wire.request_json import RequestBody, decode_body
+
+_BIG_BODY_BYTES = 64 << 10
+
+MISSING_BODY = "missing request body"
+EOF = "EOF"
+
+B = TypeVar("B", bound=RequestBody)
+
+
+def current_request() -> GatewayRequest:
+    """Give the request that this task serves."""
+    return cast("GatewayRequest", request._get_current_object())  # type: ignore[attr-defined]  # noqa: SLF001  # the proxy's only way
+
+
+async def read_body(cls: type[B], *, if_empty: str = MISSING_BODY) -> B:
+    """Read and decode the body of the current request; a big one is decoded in a worker thread.
+
+    Raises:
+        InvalidRequest: it is empty, no JSON, or has a field of the wrong type.
+        RequestEntityTooLarge, RequestTimeout: it does not come as it must.
+    """
+    raw = await current_request().body.read()
+    if len(raw) > _BIG_BODY_BYTES:
+        return await trio.to_thread.run_sync(partial(decode_body, cls, raw, if_empty=if_empty))
+    return decode_body(cls, raw, if_empty=if_empty)

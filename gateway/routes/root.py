@@ -1,0 +1,48 @@
+"""`/`, `/api/version` and `/api/ps`: what the server is and what it has loaded."""
+
+import time
+
+import msgspec
+from quart import Blueprint, Response
+
+from actors.messages.scheduler_to_gateway import RunnerStatus
+from gateway.routes.answering import json_response
+from gateway.version import OLLAMA_VERSION, llamactor_version
+from gateway.wire.json_text import local_text, to_json
+from gateway.worker import Worker
+
+_NS_PER_S = 1_000_000_000
+
+
+def root_routes(worker: Worker) -> Blueprint:
+    """Build the routes."""
+    routes = Blueprint("root", __name__)
+
+    @routes.get("/")
+    async def root() -> Response:
+        return Response("Ollama is running", content_type="text/plain; charset=utf-8")
+
+    @routes.get("/api/version")
+    async def version() -> Response:
+        return json_response(to_json({"version": OLLAMA_VERSION, "llamactor": llamactor_version()}))
+
+    @routes.get("/api/ps")
+    async def ps() -> Response:
+        runners = await worker.jobs.questions.runners()
+        now_ns = time.time_ns()
+        return json_response(to_json({"models": [_loaded(runner, now_ns) for runner in runners]}))
+
+    return routes
+
+
+def _loaded(runner: RunnerStatus, now_ns: int) -> dict[str, object]:
+    return {
+        "name": runner.name,
+        "model": runner.name,
+        "size": runner.size_bytes,
+        "digest": runner.digest,
+        "details": msgspec.to_builtins(runner.details),
+        "expires_at": local_text(now_ns + round(runner.expires_in_s * _NS_PER_S)),
+        "size_vram": runner.size_vram_bytes,
+        "context_length": runner.num_ctx,
+    }

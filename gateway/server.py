@@ -1,0 +1,121 @@
+"""The HTTP server: Hypercorn's trio connections over our own listening sockets, and draining.
+
+Draining, in this order: the listening sockets close; new requests on connections that are still open are refused with
+503; idle connections close; streams run to their end within the drain time; then every socket still open is closed
+under its writer, and what waits for a runner is cancelled.
+"""
+
+from collections.abc import Sequence
+
+import trio
+from hypercorn.app_wrappers import ASGIWrapper
+from hypercorn.config import Config
+from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import ASGIFramework, ConnectionState
+
+from actors.log import get_logger
+from gateway.access_log import AccessLog
+from gateway.connection_stream import ConnectionStream
+
+IDLE_CONNECTION_S = 75.0
+"""How long a connection may stay idle, and how long the head of a request may take; nginx's default."""
+MAX_HEAD_BYTES = 64 << 10
+_UNWIND_S = 1.0
+"""For the tasks of closed connections to end; they are cancelled after that."""
+
+log = get_logger(__name__)
+
+
+def hypercorn_config() -> Config:
+    """Configure Hypercorn: nothing of its own on the wire, no limit on requests per connection."""
+    config = Config()
+    config.logger_class = AccessLog
+    config.include_server_header = False
+    config.keep_alive_timeout = IDLE_CONNECTION_S
+    config.keep_alive_max_requests = 1 << 31
+    config.h11_max_incomplete_size = MAX_HEAD_BYTES
+    return config
+
+
+class Server:
+    """Serves one app on listening sockets until it is told to drain."""
+
+    def __init__(self, app: ASGIFramework, *, drain_timeout_s: float) -> None:
+        self._app = ASGIWrapper(app)
+        self._config = hypercorn_config()
+        self._context = WorkerContext(None)
+        self._drain_timeout_s = drain_timeout_s
+        self._streams: set[ConnectionStream] = set()
+        self._drain_wanted = trio.Event()
+        self._last_closed = trio.Event()  # set when draining has closed the last connection
+        self._closed = trio.Event()  # set when `run` has ended
+
+    @property
+    def is_draining(self) -> bool:
+        """True iff new requests are to be refused."""
+        return self._drain_wanted.is_set()
+
+    @property
+    def n_connections(self) -> int:
+        """How many connections are open."""
+        return len(self._streams)
+
+    def drain(self) -> None:
+        """Start draining; idempotent."""
+        self._drain_wanted.set()
+
+    async def wait_closed(self) -> None:
+        """Wait until the server has drained and closed everything."""
+        await self._closed.wait()
+
+    async def run(
+        self,
+        listeners: Sequence[trio.SocketListener],
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Serve until drained.
+
+        Cancellation: closes every connection at once.
+        """
+        async with trio.open_nursery() as connections:
+            try:
+                async with trio.open_nursery() as accepting:
+                    for listener in listeners:
+                        accepting.start_soon(self._accept, listener, connections)
+                    task_status.started()
+                    await self._drain_wanted.wait()
+                    accepting.cancel_scope.cancel()
+                log.info("draining: %d connections are open", len(self._streams))
+                await self._context.terminated.set()
+                await self._wait_until_closed()
+            finally:
+                self._abort_all()
+            connections.cancel_scope.deadline = trio.current_time() + _UNWIND_S
+        self._closed.set()
+
+    async def _accept(self, listener: trio.SocketListener, connections: trio.Nursery) -> None:
+        async with listener:
+            await trio.serve_listeners(self._serve_connection, [listener], handler_nursery=connections)
+
+    async def _serve_connection(self, accepted: trio.SocketStream) -> None:
+        stream = ConnectionStream(accepted)
+        self._streams.add(stream)
+        try:
+            await TCPServer(self._app, self._config, self._context, ConnectionState({}), stream)  # type: ignore[arg-type]  # TLS or not
+        finally:
+            self._streams.discard(stream)
+            if not self._streams and self.is_draining:
+                self._last_closed.set()
+
+    async def _wait_until_closed(self) -> None:
+        with trio.move_on_after(self._drain_timeout_s) as deadline:
+            if self._streams:
+                await self._last_closed.wait()
+        if deadline.cancelled_caught:
+            log.warning("the drain time is over: closing %d connections", len(self._streams))
+
+    def _abort_all(self) -> None:
+        for stream in list(self._streams):
+            stream.abort()

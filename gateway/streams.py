@@ -1,0 +1,120 @@
+"""The stream of one job: a single slot that merges what the runner sends while the reader lags.
+
+Theory of operation. One writer (the reader task of the runner's XSUB) puts text in without waiting; one reader (the
+request's task) takes out everything there is. A reader that keeps up sees one piece per step; one that lags sees
+larger pieces, so a slow client costs no per-token work. The text read does not depend on how it was cut.
+
+Every stream ends exactly once: by `finish` or by `fail`, whichever comes first; whatever follows is dropped. Text
+that was put in before a failure is still delivered first.
+
+Bound: `MAX_PENDING_CHARS` of unread text, then the stream fails with `Backlogged`.
+"""
+
+from dataclasses import dataclass
+
+import trio
+
+from actors.errors import Backlogged, Bug, LlamactorError, StreamGap
+from actors.messages.runner_to_gateway import Finished
+from actors.messages.scheduler_to_gateway import Loaded
+
+MAX_PENDING_CHARS = 16 << 20
+"""More than any context window of text: only a runaway runner gets here."""
+
+End = Finished | Loaded
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """What a reader gets at once: text, and the job's end when nothing follows."""
+
+    text: str
+    end: End | None = None
+
+
+class JobStream:
+    """Single-slot stream of one job; owned by the job, used from trio's thread only."""
+
+    __slots__ = ("_end", "_error", "_expected_seq", "_is_read_out", "_n_chars", "_pending", "_wakeup")
+
+    def __init__(self) -> None:
+        self._pending: list[str] = []
+        self._n_chars = 0
+        self._end: End | None = None
+        self._error: LlamactorError | None = None
+        self._expected_seq = 1
+        self._is_read_out = False
+        self._wakeup: trio.Event | None = None  # set iff the reader waits
+
+    @property
+    def has_ended(self) -> bool:
+        """True iff nothing more can be put in."""
+        return self._end is not None or self._error is not None
+
+    @property
+    def is_untouched(self) -> bool:
+        """True iff nothing was put in yet."""
+        return self._expected_seq == 1 and not self.has_ended
+
+    def put(self, seq: int, text: str) -> None:
+        """Add the text of part `seq`; a part that does not follow its predecessor fails the stream with `StreamGap`."""
+        if self.has_ended:
+            return
+        if seq != self._expected_seq:
+            self.fail(StreamGap(expected=self._expected_seq, got=seq))
+            return
+        self._expected_seq = seq + 1
+        if text:
+            self._pending.append(text)
+            self._n_chars += len(text)
+            if self._n_chars > MAX_PENDING_CHARS:
+                self.fail(Backlogged("the client does not read its answer: too much of it waits"))
+        self._wake()
+
+    def finish(self, end: End) -> None:
+        """End the stream well."""
+        if not self.has_ended:
+            self._end = end
+            self._wake()
+
+    def fail(self, error: LlamactorError) -> None:
+        """End the stream with an error for its reader."""
+        if not self.has_ended:
+            self._error = error
+            self._wake()
+
+    async def receive(self) -> Piece:
+        """Wait for more and take all of it.
+
+        Returns:
+            A piece with text, an end, or both.
+
+        Raises:
+            LlamactorError: the stream failed, and all text before that was read.
+
+        Cancellation:
+            Loses nothing; the next call gets what was there.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()
+        while True:
+            if self._pending or self._end is not None:
+                return self._take()
+            if self._error is not None:
+                raise self._error
+            self._wakeup = trio.Event()
+            await self._wakeup.wait()
+
+    def _take(self) -> Piece:
+        if self._is_read_out:
+            raise Bug("a job's stream was read beyond its end")
+        pending = self._pending
+        text = pending[0] if len(pending) == 1 else "".join(pending)
+        pending.clear()
+        self._n_chars = 0
+        self._is_read_out = self._end is not None
+        return Piece(text, self._end)
+
+    def _wake(self) -> None:
+        if self._wakeup is not None:
+            self._wakeup.set()
+            self._wakeup = None

@@ -1,0 +1,1 @@
+"""Wire formats: request bodies and answers of each API family."""

@@ -1,0 +1,161 @@
+"""Bodies of the native routes (`/api/*`), as clients send them.
+
+Fields that may be null are typed so; `Any` and `Raw` stand where the value's check has a text of its own.
+"""
+
+from typing import Any, ClassVar
+
+import msgspec
+
+from gateway.wire.request_json import RequestBody
+
+_NOTHING = msgspec.Raw(b"")
+
+
+class Inference(RequestBody, frozen=True, kw_only=True):
+    """What `/api/generate` and `/api/chat` have in common."""
+
+    model: str | None = None
+    stream: bool | None = None
+    format: msgspec.Raw = _NOTHING
+    keep_alive: Any = None
+    options: dict[str, Any] | None = None
+    think: Any = None
+    truncate: bool | None = None
+    shift: bool | None = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = None
+    debug_render_only: bool | None = msgspec.field(name="_debug_render_only", default=None)
+
+
+class GenerateRequest(Inference, frozen=True, kw_only=True):
+    """Body of `POST /api/generate`."""
+
+    go_name: ClassVar[str] = "api.GenerateRequest"
+    prompt: str | None = None
+    suffix: str | None = None
+    system: str | None = None
+    template: str | None = None
+    context: list[int] | None = None
+    raw: bool | None = None
+    images: list[str] | None = None
+
+
+class ToolCallFunction(msgspec.Struct, frozen=True, kw_only=True):
+    """The call inside a tool call of the history."""
+
+    name: str | None = None
+    arguments: dict[str, Any] | None = None
+
+
+class ToolCallItem(msgspec.Struct, frozen=True, kw_only=True):
+    """A tool call of the history."""
+
+    id: str | None = None
+    function: ToolCallFunction = ToolCallFunction()
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True):
+    """A message of `POST /api/chat`."""
+
+    role: str | None = None
+    content: str | None = None
+    thinking: str | None = None
+    images: list[str] | None = None
+    tool_calls: list[ToolCallItem] | None = None
+    tool_name: str | None = None
+    tool_call_id: str | None = None
+
+
+class ChatRequest(Inference, frozen=True, kw_only=True):
+    """Body of `POST /api/chat`."""
+
+    go_name: ClassVar[str] = "api.ChatRequest"
+    go_types: ClassVar[dict[str, str]] = {
+        "messages": "[]api.Message",
+        "messages[]": "api.Alias",
+        "tools": "api.Tools",
+        "tools[]": "api.Tool",
+    }
+    messages: list[Message] | None = None
+    tools: list[dict[str, Any]] | None = None
+
+
+class NamedRequest(RequestBody, frozen=True, kw_only=True):
+    """A body that names a model, by the current or the deprecated field."""
+
+    model: str | None = None
+    name: str | None = None
+
+    @property
+    def model_name(self) -> str:
+        """The name given, or an empty text."""
+        return self.model or self.name or ""
+
+
+class ShowRequest(NamedRequest, frozen=True, kw_only=True):
+    """Body of `POST /api/show`."""
+
+    go_name: ClassVar[str] = "api.ShowRequest"
+    verbose: bool | None = None
+    system: str | None = None
+    options: dict[str, Any] | None = None
+
+
+class DeleteRequest(NamedRequest, frozen=True, kw_only=True):
+    """Body of `DELETE /api/delete`."""
+
+    go_name: ClassVar[str] = "api.DeleteRequest"
+
+
+class CopyRequest(RequestBody, frozen=True, kw_only=True):
+    """Body of `POST /api/copy`."""
+
+    go_name: ClassVar[str] = "api.CopyRequest"
+    source: str | None = None
+    destination: str | None = None
+
+
+class StoredMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """A message that a model carries."""
+
+    role: str | None = None
+    content: str | None = None
+
+
+class CreateRequest(NamedRequest, frozen=True, kw_only=True):
+    """Body of `POST /api/create`."""
+
+    go_name: ClassVar[str] = "api.CreateRequest"
+    go_types: ClassVar[dict[str, str]] = {"messages": "[]api.Message", "messages[]": "api.Alias"}
+    from_: str | None = msgspec.field(name="from", default=None)
+    files: dict[str, str] | None = None
+    adapters: dict[str, str] | None = None
+    draft_files: dict[str, str] | None = None
+    template: str | None = None
+    system: str | None = None
+    renderer: str | None = None
+    parser: str | None = None
+    requires: str | None = None
+    license: str | list[str] | None = None
+    parameters: dict[str, Any] | None = None
+    messages: list[StoredMessage] | None = None
+    quantize: str | None = None
+    quantization: str | None = None
+    remote_host: str | None = None
+    info: dict[str, Any] | None = None
+    stream: bool | None = None
+
+
+class EmbedRequest(RequestBody, frozen=True, kw_only=True):
+    """Body of `POST /api/embed`, as far as its checks go."""
+
+    go_name: ClassVar[str] = "api.EmbedRequest"
+    model: str | None = None
+
+
+class EmbeddingRequest(RequestBody, frozen=True, kw_only=True):
+    """Body of `POST /api/embeddings`, as far as its checks go."""
+
+    go_name: ClassVar[str] = "api.EmbeddingRequest"
+    model: str | None = None

@@ -1,0 +1,135 @@
+"""Answers of the chat and completion routes of `/v1`: field names and order as clients have recorded them.
+
+The frames of a stream are put together from parts encoded once per answer; only the text is new per frame.
+"""
+
+import secrets
+import time
+from typing import Any
+
+import msgspec
+
+from gateway.wire.json_text import escape_html, to_json
+
+EVENT_STREAM = "text/event-stream"
+JSON = "application/json"
+DONE = b"data: [DONE]\n\n"
+_FINGERPRINT = "fp_ollama"
+
+_text_encoder = msgspec.json.Encoder()
+
+
+class Usage(msgspec.Struct, frozen=True, kw_only=True):
+    """Token counts of an answer."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    total_tokens: int = 0
+
+
+def usage_of(prompt_tokens: int, completion_tokens: int) -> Usage:
+    """Add the counts up."""
+    return Usage(
+        prompt_tokens=prompt_tokens,
+        completion_tokens=completion_tokens,
+        total_tokens=prompt_tokens + completion_tokens,
+    )
+
+
+def frame(value: Any) -> bytes:
+    """Encode one server-sent event."""
+    return b"data: " + to_json(value) + b"\n\n"
+
+
+class ChatCompletionWriter:
+    """Writes the answer to one `/v1/chat/completions` request."""
+
+    def __init__(self, model: str) -> None:
+        self._base: dict[str, Any] = {
+            "id": f"chatcmpl-{secrets.randbelow(10**12)}",
+            "object": "chat.completion.chunk",
+            "created": int(time.time()),
+            "model": model,
+            "system_fingerprint": _FINGERPRINT,
+        }
+        self._head = b"data: " + to_json(self._base)[:-1] + b',"choices":[{"index":0,"delta":{'
+        self._is_first = True
+
+    def delta(self, text: str, thinking: str = "") -> bytes:
+        """One frame of the stream, or two where it has thinking and text."""
+        if thinking and text:
+            return self._frame("", thinking) + self._frame(text, "")
+        return self._frame(text, thinking)
+
+    def _frame(self, text: str, thinking: str) -> bytes:
+        role = b'"role":"assistant",' if self._is_first else b""
+        self._is_first = False
+        encode = _text_encoder.encode
+        thought = b',"reasoning":' + escape_html(encode(thinking)) if thinking else b""
+        return b"".join(
+            (
+                self._head,
+                role,
+                b'"content":',
+                escape_html(encode(text)),
+                thought,
+                b'},"finish_reason":null}]}\n\n',
+            )
+        )
+
+    def end(self, reason: str, usage: Usage | None) -> bytes:
+        """The last frames of the stream; `usage` is told iff it is given."""
+        role = b""
+        if self._is_first:  # an answer without text still says who answers
+            role = self._frame("", "")
+        choice = {"index": 0, "delta": {}, "finish_reason": reason}
+        frames = role + frame(self._base | {"choices": [choice]})
+        if usage is not None:
+            frames += frame(self._base | {"choices": [], "usage": usage})
+        return frames + DONE
+
+    def whole(self, text: str, thinking: str, reason: str, usage: Usage) -> bytes:
+        """The whole answer at once."""
+        message = {"role": "assistant", "content": text}
+        if thinking:
+            message["reasoning"] = thinking
+        choice = {"index": 0, "message": message, "finish_reason": reason}
+        answer = self._base | {"object": "chat.completion", "choices": [choice], "usage": usage}
+        return to_json(answer) + b"\n"
+
+
+class CompletionWriter:
+    """Writes the answer to one `/v1/completions` request; `tells_usage` adds a zeroed `usage` to every frame."""
+
+    def __init__(self, model: str, *, tells_usage: bool) -> None:
+        self._base: dict[str, Any] = {
+            "id": f"cmpl-{secrets.randbelow(10**12)}",
+            "object": "text_completion",
+            "created": int(time.time()),
+        }
+        self._names: dict[str, Any] = {"model": model, "system_fingerprint": _FINGERPRINT}
+        self._tells_usage = tells_usage
+        tail: dict[str, Any] = self._names | ({"usage": Usage()} if tells_usage else {})
+        self._head = b"data: " + to_json(self._base)[:-1] + b',"choices":[{"text":'
+        self._tail = b',"index":0,"finish_reason":null}],' + to_json(tail)[1:] + b"\n\n"
+
+    def delta(self, text: str) -> bytes:
+        """One frame of the stream."""
+        return self._head + escape_html(_text_encoder.encode(text)) + self._tail
+
+    def end(self, reason: str, usage: Usage) -> bytes:
+        """The last frames of the stream."""
+        choice = {"text": "", "index": 0, "finish_reason": reason}
+        last = self._base | {"choices": [choice]} | self._names
+        if not self._tells_usage:
+            return frame(last) + DONE
+        return (
+            frame(last | {"usage": Usage()})
+            + frame(self._base | {"choices": []} | self._names | {"usage": usage})
+            + DONE
+        )
+
+    def whole(self, text: str, reason: str, usage: Usage) -> bytes:
+        """The whole answer at once."""
+        choice = {"text": text, "index": 0, "finish_reason": reason}
+        return to_json(self._base | self._names | {"choices": [choice], "usage": usage}) + b"\n"

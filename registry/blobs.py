@@ -1,0 +1,162 @@
+"""Blobs: content-addressed files `blobs/sha256-<64 hex>`, written whole or not at all.
+
+Bytes go to a temporary file beside the blobs, are hashed on the way, synced and renamed into place. A process that
+is killed leaves at most a temporary file (`sha256-` and some letters, as Ollama names them), which pruning removes
+after an hour. Two processes may store the same blob at once: both rename equal bytes over it.
+"""
+
+import contextlib
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from actors.errors import Bug, DigestMismatch, StoreUnwritable
+from registry.digests import digest_of, parse_digest
+
+_COPY_CHUNK_BYTES = 1 << 20
+_PUBLIC = 0o644  # Ollama's mode; another user's server may share the store
+
+
+class Blobs:
+    """The blobs of one store. Stateless, hence thread-safe."""
+
+    def __init__(self, root: Path) -> None:
+        """Take the store's root; the folder below it is made at the first write."""
+        self.folder = root / "blobs"
+
+    def path(self, digest: str) -> Path:
+        """Give the path of a blob, stored or not.
+
+        Raises:
+            InvalidDigest: not a digest.
+        """
+        return self.folder / parse_digest(digest).replace(":", "-")
+
+    def exists(self, digest: str) -> bool:
+        """Tell whether the blob is stored."""
+        return self.path(digest).is_file()
+
+    def size(self, digest: str) -> int | None:
+        """Give the blob's size in bytes, or None when it is not stored."""
+        try:
+            return self.path(digest).stat().st_size
+        except FileNotFoundError:
+            return None
+
+    def writer(self) -> "BlobWriter":
+        """Begin a new blob."""
+        return BlobWriter(self.folder)
+
+    def add(self, content: bytes) -> tuple[str, bool]:
+        """Store bytes and tell whether they are new; a stored blob only gets a fresh mtime, so that pruning spares it.
+
+        Raises:
+            StoreUnwritable: the operating system refused.
+        """
+        digest = digest_of(content)
+        if self.touch(digest):
+            return digest, False
+        with self.writer() as writer:
+            writer.write(content)
+            return writer.commit(digest), True
+
+    def add_file(self, source: Path) -> str:
+        """Copy a file into the store and give its digest.
+
+        Raises:
+            StoreUnwritable: the operating system refused a write.
+            OSError: the source cannot be read.
+        """
+        with source.open("rb") as file, self.writer() as writer:
+            while chunk := file.read(_COPY_CHUNK_BYTES):
+                writer.write(chunk)
+            return writer.commit()
+
+    def touch(self, digest: str) -> bool:
+        """Refresh the mtime of a blob that is about to be used; false when it is not stored."""
+        path = self.path(digest)
+        if not path.is_file():
+            return False
+        # A store of another user may refuse the new time and still be readable.
+        with contextlib.suppress(OSError):
+            os.utime(path)
+        return path.is_file()
+
+
+class BlobWriter:
+    """One blob on its way in; leave the `with` block without `commit` and nothing remains."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._hash = hashlib.sha256()
+        self.size_bytes = 0
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            fd, name = tempfile.mkstemp(prefix="sha256-", dir=folder)
+        except OSError as error:
+            raise StoreUnwritable(str(folder), error.strerror or str(error)) from error
+        self._path: Path | None = Path(name)
+        self._file = os.fdopen(fd, "wb", buffering=0)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._file.close()
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
+            self._path = None
+
+    def write(self, chunk: bytes) -> None:
+        """Append bytes.
+
+        Raises:
+            StoreUnwritable: the operating system refused, for example because the disk is full.
+        """
+        view = memoryview(chunk)
+        try:
+            while view:
+                view = view[self._file.write(view) :]
+        except OSError as error:
+            raise StoreUnwritable(str(self._folder), error.strerror or str(error)) from error
+        self._hash.update(chunk)
+        self.size_bytes += len(chunk)
+
+    def commit(self, expected: str | None = None) -> str:
+        """Make the blob durable under its digest.
+
+        Args:
+            expected: digest that the bytes must have, if the sender named one.
+
+        Raises:
+            DigestMismatch: the bytes have another digest; nothing is stored.
+            StoreUnwritable: the operating system refused; nothing is stored.
+        """
+        if self._path is None:
+            raise Bug("a blob was committed twice, or outside its with block")
+        digest = f"sha256:{self._hash.hexdigest()}"
+        if expected is not None and parse_digest(expected) != digest:
+            raise DigestMismatch(expected=parse_digest(expected), actual=digest)
+        try:
+            os.fchmod(self._file.fileno(), _PUBLIC)
+            os.fsync(self._file.fileno())
+            self._path.rename(self._folder / digest.replace(":", "-"))
+            self._path = None
+            sync_folder(self._folder)
+        except OSError as error:
+            raise StoreUnwritable(str(self._folder), error.strerror or str(error)) from error
+        return digest
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames inside a folder durable."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,236 @@
+"""Making models: from an installed one, or from GGUF blobs that were uploaded before.
+
+The stages and their order are Ollama's, except that a GGUF keeps its bytes (Ollama rewrites it and keeps both copies)
+and that no Go template is guessed from the Jinja one, which is used as it is. Nothing is visible under the new name
+before the manifest is written as the last act; a failure leaves at most unreferenced blobs, which pruning removes.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import PurePosixPath
+from typing import Any
+
+import msgspec
+
+from actors.errors import BlobNotFound, InvalidDigest, InvalidGguf, InvalidRequest, NotAvailable
+from registry import estimate, layers, manifests
+from registry.config import config_for
+from registry.digests import parse_digest
+from registry.gguf import GgufFile, is_gguf, read_gguf
+from registry.layers import NewLayer
+from registry.manifests import Layer, Manifest, ModelConfig, go_json
+from registry.names import ModelName, match_ignoring_case, parse_name
+from registry.store import Store
+
+_PROJECTOR_TYPES = {"projector", "mmproj"}
+_QUANTIZATIONS = {"F32", "F16", "BF16", "Q8_0", "Q4_K_S", "Q4_K_M", "Q4_K"}
+
+
+class CreateRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """The body of `/api/create`; null and empty count as absent."""
+
+    model: str | None = None
+    name: str | None = None
+    source: str | None = msgspec.field(default=None, name="from")
+    files: dict[str, str] | None = None
+    adapters: dict[str, str] | None = None
+    draft_files: dict[str, str] | None = None
+    draft_quantize: str | None = None
+    template: str | None = None
+    system: str | None = None
+    renderer: str | None = None
+    parser: str | None = None
+    requires: str | None = None
+    license: str | list[str] | None = None
+    parameters: dict[str, Any] | None = None
+    messages: list[dict[str, Any]] | None = None
+    quantize: str | None = None
+    quantization: str | None = None
+    remote_host: str | None = None
+    info: dict[str, Any] | None = None
+    stream: bool | None = None
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One line of a progress stream."""
+
+    status: str
+    digest: str = ""
+    total: int = 0
+    completed: int = 0
+
+
+def create(store: Store, request: CreateRequest) -> Iterator[Progress]:
+    """Make a model; the iterator does the work and blocks on the file system between its lines.
+
+    Returns:
+        Progress lines, `success` being the last. What is wrong with the request alone is raised by the call itself,
+        everything else by the iterator.
+
+    Raises:
+        InvalidName: the target or the source is no model name.
+        InvalidDigest: a file's digest is malformed.
+        InvalidRequest: the request contradicts itself, or a template does not parse.
+        NotAvailable: it asks for a conversion that this version lacks.
+        ModelNotFound: the source is not installed.
+        BlobNotFound: a file was not uploaded.
+        InvalidGguf: a file is no GGUF file, is cut short or damaged.
+        StoreUnwritable: the operating system refused a write.
+    """
+    target = parse_name(request.model or request.name or "")
+    for files in (request.files, request.adapters, request.draft_files):
+        for name, digest in (files or {}).items():
+            if not _is_plain_path(name):
+                raise InvalidRequest("file path must be relative")
+            if not digest:
+                raise InvalidDigest(digest)
+    return _Creation(store, target, request).run()
+
+
+def _is_plain_path(name: str) -> bool:
+    path = PurePosixPath(name)
+    return bool(name) and not path.is_absolute() and ".." not in path.parts and str(path) == name
+
+
+class _Creation:
+    """One model in the making."""
+
+    def __init__(self, store: Store, target: ModelName, request: CreateRequest) -> None:
+        self._store = store
+        self._target = target
+        self._request = request
+        self._layers: tuple[NewLayer, ...] = ()
+        self._inherited = ModelConfig()
+
+    def run(self) -> Iterator[Progress]:
+        self._refuse_what_is_missing()
+        if self._request.source:
+            self._take_model(self._request.source)
+        elif self._request.files is not None:
+            yield from self._take_files(self._request.files)
+        else:
+            raise InvalidRequest("neither 'from' or 'files' was specified")
+        yield from self._take_adapters()
+        gguf = self._weights()
+        self._refuse_quantization(gguf)
+        config = config_for(self._request, self._inherited, gguf, self._projector_families())
+        self._add_texts(config)
+        for layer in self._layers:
+            yield Progress(status=f"{'creating new' if layer.is_new else 'using existing'} layer {layer.layer.digest}")
+        yield Progress(status="writing manifest")
+        self._write(config)
+        yield Progress(status="success")
+
+    def _refuse_what_is_missing(self) -> None:
+        if self._request.remote_host:
+            raise NotAvailable("a model on a remote host", "create it from a GGUF file")
+        if self._request.draft_files or self._request.draft_quantize:
+            raise NotAvailable("a draft model", "leave DRAFT out")
+
+    def _take_model(self, source: str) -> None:
+        base = self._store.resolve(source)
+        if base.weights is None:
+            raise NotAvailable("a model without GGUF weights", f"{base.name.shortest} cannot be a base")
+        self._inherited = base.config
+        self._layers = tuple(
+            NewLayer(msgspec.structs.replace(layer, source=base.name.shortest)) for layer in base.manifest.layers
+        )
+
+    def _take_files(self, files: Mapping[str, str]) -> Iterator[Progress]:
+        if any(name.endswith(".safetensors") for name in files):
+            raise NotAvailable("importing safetensors", "convert the model to GGUF with llama.cpp first")
+        if not files:
+            raise InvalidRequest("no files provided to convert")
+        for name, digest in sorted(files.items()):
+            yield Progress(status="parsing GGUF")
+            gguf = self._read(name, digest)
+            self._layers += (NewLayer(self._layer(_media_type(gguf), digest)),)
+        if not any(layer.layer.media_type == manifests.WEIGHTS for layer in self._layers):
+            raise InvalidRequest("no model weights among the files: add the model's GGUF file")
+
+    def _take_adapters(self) -> Iterator[Progress]:
+        adapters = self._request.adapters or {}
+        if len(adapters) > 1:
+            raise InvalidRequest("only one adapter is currently supported")
+        for name, digest in adapters.items():
+            yield Progress(status="parsing GGUF")
+            gguf = self._read(name, digest)
+            if _media_type(gguf) != manifests.ADAPTER:
+                raise InvalidRequest(f"{name} is no LoRA adapter")
+            self._layers += (NewLayer(self._layer(manifests.ADAPTER, digest)),)
+
+    def _read(self, name: str, digest: str) -> GgufFile:
+        path = self._store.blobs.path(digest)
+        if not self._store.blobs.touch(digest):
+            raise BlobNotFound(parse_digest(digest))
+        if not is_gguf(path):
+            if not name.endswith(".gguf"):
+                raise InvalidRequest("unknown type")
+            raise InvalidGguf("supplied file was not in GGUF format")
+        gguf = read_gguf(path)
+        if _split_count(gguf) > 1:
+            raise NotAvailable("importing a split GGUF", "merge it with `llama-gguf-split --merge` first")
+        return gguf
+
+    def _layer(self, media_type: str, digest: str) -> Layer:
+        size = self._store.blobs.size(digest)
+        if size is None:
+            raise BlobNotFound(parse_digest(digest))
+        return Layer(media_type, parse_digest(digest), size)
+
+    def _weights(self) -> GgufFile:
+        weights = [layer.layer for layer in self._layers if layer.layer.media_type == manifests.WEIGHTS]
+        return read_gguf(self._store.blobs.path(weights[-1].digest))
+
+    def _projector_families(self) -> tuple[str, ...]:
+        projectors = [layer.layer for layer in self._layers if layer.layer.media_type == manifests.PROJECTOR]
+        return tuple(read_gguf(self._store.blobs.path(layer.digest)).architecture for layer in projectors)
+
+    def _refuse_quantization(self, gguf: GgufFile) -> None:
+        wanted = (self._request.quantize or self._request.quantization or "").upper()
+        if not wanted:
+            return
+        if wanted not in _QUANTIZATIONS:
+            raise InvalidRequest(
+                f"unsupported quantization type {wanted} - supported types are F32, F16, Q4_K_S, Q4_K_M, Q8_0"
+            )
+        if wanted != estimate.file_type_name(gguf):
+            raise NotAvailable("quantizing", "use `llama-quantize` of llama.cpp and import its result")
+
+    def _add_texts(self, config: ModelConfig) -> None:
+        request, blobs = self._request, self._store.blobs
+        stop = layers.default_parameters(config)
+        self._layers = layers.with_texts(
+            self._layers,
+            blobs,
+            template=request.template or "",
+            system=request.system or "",
+            licenses=[request.license] if isinstance(request.license, str) else request.license or [],
+            parameters=stop | (request.parameters or {}) if not request.source else request.parameters or {},
+            messages=request.messages or [],
+        )
+
+    def _write(self, config: ModelConfig) -> None:
+        content = go_json(config)
+        digest, _ = self._store.blobs.add(content)
+        manifest = Manifest(
+            config=Layer(manifests.CONFIG, digest, len(content)), layers=tuple(layer.layer for layer in self._layers)
+        )
+        installed = (model.name for model in self._store.list())
+        texts = {layer.layer.digest: layer.text for layer in self._layers if layer.text is not None}
+        self._store.write(match_ignoring_case(self._target, installed), manifest, texts=texts | {digest: content})
+
+
+def _media_type(gguf: GgufFile) -> str:
+    kind = gguf.text("general.type")
+    if kind == "adapter":
+        return manifests.ADAPTER
+    sees_only = gguf.value("vision.block_count") is not None and gguf.value("block_count") is None
+    encodes = gguf.architecture == "clip" and any(
+        gguf.value(f"has_{part}_encoder") is True for part in ("vision", "audio", "text", "llava")
+    )
+    return manifests.PROJECTOR if kind in _PROJECTOR_TYPES or sees_only or encodes else manifests.WEIGHTS
+
+
+def _split_count(gguf: GgufFile) -> int:
+    count = gguf.metadata.get("split.count")
+    return count if isinstance(count, int) else 0

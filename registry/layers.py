@@ -1,0 +1,89 @@
+"""The text layers of a model in the making: which are kept, replaced, merged or added, in Ollama's order."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from actors.errors import InvalidManifest
+from registry import manifests
+from registry.blobs import Blobs
+from registry.manifests import Layer, ModelConfig, go_json
+from registry.model import read_blob
+from registry.numbers import plain_number
+from registry.templates.goscan import scan_go_template
+
+# Stop words that an imported model of this renderer needs.
+_STOP_BY_RENDERER = {"gemma4": ["<turn|>"]}
+
+
+@dataclass(frozen=True, slots=True)
+class NewLayer:
+    """A layer of the manifest to be, whether its blob was written for it, and its text if it is one of the request's."""
+
+    layer: Layer
+    is_new: bool = False
+    text: bytes | None = None
+
+
+def default_parameters(config: ModelConfig) -> dict[str, Any]:
+    """Give the parameters that an import gets unless the request sets them."""
+    stop = _STOP_BY_RENDERER.get(config.renderer or "")
+    return {"stop": stop} if stop else {}
+
+
+def with_texts(
+    base: tuple[NewLayer, ...],
+    blobs: Blobs,
+    *,
+    template: str,
+    system: str,
+    licenses: Sequence[str],
+    parameters: Mapping[str, Any],
+    messages: Sequence[Mapping[str, Any]],
+) -> tuple[NewLayer, ...]:
+    """Put texts over a base's: licences are added, parameters merged, the others replaced; empty ones change nothing.
+
+    Raises:
+        InvalidRequest: the template's actions or blocks do not match.
+        InvalidManifest: the base's parameters cannot be read.
+        StoreUnwritable: the operating system refused a write.
+    """
+    found = base
+    if template:
+        scan_go_template(template)
+        kept = _without(found, manifests.TEMPLATE, manifests.PROMPT)
+        found = (*kept, _add(blobs, manifests.TEMPLATE, template.encode()))
+    if system:
+        found = (*_without(found, manifests.SYSTEM), _add(blobs, manifests.SYSTEM, system.encode()))
+    for text in licenses:
+        found = (*found, _add(blobs, manifests.LICENSE, text.encode()))
+    merged = _stored_parameters(base, blobs) | dict(parameters)
+    if merged:
+        content = go_json(plain_number(dict(sorted(merged.items()))))
+        found = (*_without(found, manifests.PARAMETERS), _add(blobs, manifests.PARAMETERS, content))
+    if messages:
+        plain = [{"role": str(one.get("role", "")), "content": str(one.get("content", ""))} for one in messages]
+        found = (*_without(found, manifests.MESSAGES), _add(blobs, manifests.MESSAGES, go_json(plain)))
+    return found
+
+
+def _add(blobs: Blobs, media_type: str, content: bytes) -> NewLayer:
+    digest, is_new = blobs.add(content)
+    return NewLayer(Layer(media_type, digest, len(content)), is_new, content)
+
+
+def _without(layers: tuple[NewLayer, ...], *media_types: str) -> tuple[NewLayer, ...]:
+    return tuple(layer for layer in layers if layer.layer.media_type not in media_types)
+
+
+def _stored_parameters(layers: tuple[NewLayer, ...], blobs: Blobs) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for layer in layers:
+        if layer.layer.media_type == manifests.PARAMETERS:
+            try:
+                found |= msgspec.json.decode(read_blob(blobs, layer.layer, model="the base"), type=dict[str, Any])
+            except msgspec.MsgspecError as error:
+                raise InvalidManifest(f"the base's parameters are corrupt: {error}") from error
+    return found

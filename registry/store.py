@@ -1,0 +1,309 @@
+"""The model store: which names are installed, and the changes to that.
+
+Layout below the root, shared with Ollama: `manifests/<host>/<namespace>/<model>/<tag>` and `blobs/sha256-<hex>`. A
+manifest is written beside its place and renamed, so that a killed process leaves the old one or the new one. Changes
+that depend on which blobs are in use happen under `store_lock`. Reading takes no lock: manifests and blobs never
+change in place, and a model that vanishes under a reader is simply not found.
+
+`resolve` is on the path of every request: warm, it costs two `stat` calls. All methods block on the file system and may
+be called from any thread.
+"""
+
+import logging
+import os
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+from actors.errors import BlobNotFound, InvalidDigest, InvalidManifest, InvalidName, ModelNotFound, StoreUnwritable
+from registry.atomic import remove_empty_parents, write_atomically
+from registry.blobs import Blobs
+from registry.cache import FileCache
+from registry.digests import parse_digest
+from registry.gguf import GgufFile, read_gguf, read_gguf_head
+from registry.lock import store_lock
+from registry.manifests import LONGEST_MANIFEST_BYTES, Manifest, go_json, parse_manifest
+from registry.model import InstalledModel, read_model
+from registry.names import ModelName, match_ignoring_case, parse_name
+
+_LEVELS = 4
+_N_MANIFESTS = 1024
+_N_GGUFS = 64  # a header's summary takes 100 kB to 1 MB
+_SPARED_AGE_S = 3600.0  # an upload waits that long for its manifest
+
+log = logging.getLogger(__name__)
+
+
+class Store:
+    """A model store on disk. Thread-safe; several may use one folder at once, in several processes."""
+
+    def __init__(self, root: Path, *, no_prune: bool = False) -> None:
+        """Take the root folder, which need not exist, and whether unreferenced blobs stay after changes."""
+        self.root = root
+        self.no_prune = no_prune
+        self.blobs = Blobs(root)
+        self.manifests = root / "manifests"
+        self._models = FileCache(_N_MANIFESTS, self._read)
+        self._ggufs = FileCache(_N_GGUFS, read_gguf)
+        self._heads = FileCache(_N_MANIFESTS, read_gguf_head)
+
+    def list(self) -> tuple[InstalledModel, ...]:
+        """Give all installed models, the most recently changed first; what cannot be read is logged and left out."""
+        found = []
+        for name in self._names():
+            try:
+                model = self._get(name)
+            except InvalidManifest as error:
+                log.warning("skipping %s: %s", name.shortest, error.message)
+            else:
+                found += [model] if model else []
+        return tuple(sorted(found, key=lambda model: (-model.modified_ns, model.name)))
+
+    def resolve(self, text: str) -> InstalledModel:
+        """Find the model that a name means, whatever its case, with its texts read and its files checked.
+
+        Raises:
+            InvalidName: the text is no model name.
+            ModelNotFound: no such model is installed; carries the shortest form of the name.
+            InvalidManifest: it is installed but damaged, or blobs are missing.
+        """
+        asked = parse_name(text)
+        model = self._get(asked) or self._get(match_ignoring_case(asked, self._names()))
+        if model is None:
+            raise ModelNotFound(asked.shortest)
+        model.load_texts()
+        model.check_blobs()
+        return model
+
+    def gguf(self, model: InstalledModel) -> GgufFile:
+        """Give the header of a model's weights.
+
+        Raises:
+            InvalidGguf: the file is not as it must be.
+            InvalidManifest: the model has no weights, or the blob is missing.
+        """
+        return self._header(self._ggufs, model)
+
+    def gguf_head(self, model: InstalledModel) -> GgufFile:
+        """Give the keys before the tokenizer's, without tensors: quick however large the vocabulary.
+
+        Raises:
+            InvalidGguf: the file is not as it must be.
+            InvalidManifest: the model has no weights, or the blob is missing.
+        """
+        return self._header(self._heads, model)
+
+    def write(self, name: ModelName, manifest: Manifest, *, texts: Mapping[str, bytes] = MappingProxyType({})) -> None:
+        """Install a manifest whose blobs are stored; blobs that only the replaced one used are removed.
+
+        Args:
+            name: what the manifest stands for.
+            manifest: names the blobs.
+            texts: small blobs by digest, stored again if another process removed them since they were added.
+
+        Raises:
+            BlobNotFound: a blob is missing.
+            StoreUnwritable: the operating system refused; the old manifest stays.
+        """
+        with store_lock(self.manifests):
+            for digest in manifest.digests():
+                if digest in texts:
+                    self.blobs.add(texts[digest])
+                elif not self.blobs.touch(digest):
+                    raise BlobNotFound(digest)
+            before = self._digests_at(self._path(name))
+            write_atomically(self._path(name), go_json(manifest), scratch=self.manifests)
+            if not self.no_prune:
+                self._remove_unused(before)
+
+    def copy(self, source: str, destination: str) -> None:
+        """Give a model a second name.
+
+        Raises:
+            InvalidName: one of the names is none.
+            ModelNotFound: the source is not installed; carries the name as given.
+            StoreUnwritable: the operating system refused.
+        """
+        target = parse_name(destination)
+        installed = self._installed(source)
+        with store_lock(self.manifests):
+            try:
+                content = installed.read_bytes()
+            except FileNotFoundError:
+                raise ModelNotFound(source) from None
+            target = match_ignoring_case(target, self._names())
+            before = self._digests_at(self._path(target))
+            write_atomically(self._path(target), content, scratch=self.manifests)
+            if not self.no_prune:
+                self._remove_unused(before)
+
+    def delete(self, text: str) -> None:
+        """Remove a model and the blobs that no other one uses; also works when its manifest is damaged.
+
+        Raises:
+            InvalidName: the text is no model name.
+            ModelNotFound: no such model is installed; carries the name as given.
+            StoreUnwritable: the operating system refused.
+        """
+        path = self._installed(text)
+        with store_lock(self.manifests):
+            before = self._digests_at(path)
+            try:
+                path.unlink()
+            except FileNotFoundError:
+                raise ModelNotFound(text) from None
+            except OSError as error:
+                raise StoreUnwritable(str(path), error.strerror or str(error)) from error
+            remove_empty_parents(path, below=self.manifests)
+            self._remove_unused(before)
+
+    def prune(self) -> None:
+        """Tidy the store, as at server start.
+
+        Old file names with `:` are renamed. Unless pruning is off, blobs that no manifest names, and remains of broken
+        writes, are removed once they are an hour old, and so are empty folders. Nothing is removed while a manifest
+        is damaged, because what it needs is unknown.
+        """
+        if not self.root.is_dir():
+            return
+        with store_lock(self.manifests):
+            self._rename_old_blobs()
+            used = None if self.no_prune else self._used()
+            if used is None:
+                return
+            oldest_kept = time.time() - _SPARED_AGE_S
+            for path in _files(self.blobs.folder):
+                if _digest_in(path) not in used and _mtime(path) < oldest_kept:
+                    log.info("removing unused blob %s", path.name)
+                    _unlink(path)
+            for path in _files(self.manifests):
+                if path.name.startswith(".") and _mtime(path) < oldest_kept:
+                    _unlink(path)
+            for folder, _, _ in os.walk(self.manifests, topdown=False):
+                remove_empty_parents(Path(folder) / "any", below=self.manifests)
+
+    def check_writable(self) -> None:
+        """Try to write.
+
+        Raises:
+            StoreUnwritable: the operating system refused.
+        """
+        with self.blobs.writer():
+            pass
+        with store_lock(self.manifests):
+            write_atomically(self.manifests / ".writable", b"", scratch=self.manifests)
+            _unlink(self.manifests / ".writable")
+
+    def _path(self, name: ModelName) -> Path:
+        return self.manifests / name.path
+
+    def _read(self, path: Path) -> InstalledModel:
+        return read_model(ModelName(*path.parts[-_LEVELS:]), path, self.blobs)
+
+    def _get(self, name: ModelName) -> InstalledModel | None:
+        try:
+            return self._models.get(self._path(name))
+        except PermissionError as error:
+            raise InvalidManifest(f"cannot read the manifest of {name.shortest}: {error.strerror}") from error
+        except OSError:  # absent, or a legal name that is too long for this file system
+            return None
+
+    def _header(self, cache: FileCache[GgufFile], model: InstalledModel) -> GgufFile:
+        try:
+            return cache.get(model.weights_path)
+        except FileNotFoundError:
+            model.check_blobs()
+            raise InvalidManifest(f"the weights of {model.name.shortest} vanished: please try again") from None
+
+    def _installed(self, text: str) -> Path:
+        """Find the manifest that a name means, readable or not."""
+        asked = parse_name(text)
+        path = self._path(asked)
+        if not os.path.isfile(path):  # noqa: PTH113 - unlike Path's, false for names that are too long
+            path = self._path(match_ignoring_case(asked, self._names()))
+        if not os.path.isfile(path):  # noqa: PTH113
+            raise ModelNotFound(text)
+        return path
+
+    def _names(self) -> Iterator[ModelName]:
+        """Walk the manifests: exactly four levels deep, legal names only."""
+        for path in _walk(self.manifests, _LEVELS):
+            try:
+                yield ModelName(*path.parts[-_LEVELS:])
+            except InvalidName:
+                if not path.name.startswith("."):
+                    log.warning("skipping %s: not the path of a model name", path)
+
+    def _digests_at(self, path: Path) -> set[str]:
+        """Give the blobs that a manifest names; none when it is absent or damaged."""
+        try:
+            with path.open("rb") as file:
+                return parse_manifest(file.read(LONGEST_MANIFEST_BYTES)).digests()
+        except (OSError, InvalidManifest):
+            return set()
+
+    def _used(self) -> set[str] | None:
+        """Give all blobs that manifests name; None when a manifest cannot be read."""
+        used: set[str] = set()
+        for name in self._names():
+            try:
+                used |= parse_manifest(self._path(name).read_bytes()).digests()
+            except FileNotFoundError:
+                continue
+            except (OSError, InvalidManifest) as error:
+                log.warning("no blobs are removed: the manifest of %s cannot be read: %s", name.shortest, error)
+                return None
+        return used
+
+    def _remove_unused(self, candidates: set[str]) -> None:
+        used = self._used() if candidates else None
+        if used is not None:
+            for digest in candidates - used:
+                _unlink(self.blobs.path(digest))
+
+    def _rename_old_blobs(self) -> None:
+        for path in _files(self.blobs.folder):
+            if path.name.startswith("sha256:"):
+                path.rename(path.with_name(path.name.replace(":", "-")))
+
+
+def _walk(folder: Path, levels: int) -> Iterator[Path]:
+    """Give the regular files that lie exactly so many levels below a folder."""
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        log.warning("cannot read %s: %s", folder, error.strerror)
+        return
+    for entry in entries:
+        if levels > 1 and entry.is_dir():
+            yield from _walk(Path(entry.path), levels - 1)
+        elif levels == 1 and entry.is_file():
+            yield Path(entry.path)
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    return _walk(folder, 1)
+
+
+def _digest_in(path: Path) -> str | None:
+    try:
+        return parse_digest(path.name)
+    except InvalidDigest:
+        return None
+
+
+def _mtime(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return time.time()
+
+
+def _unlink(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        log.warning("cannot remove %s: %s", path, error.strerror)

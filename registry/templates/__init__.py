@@ -1,0 +1,1 @@
+"""Prompt templates: Jinja from GGUF files, and what can be told about Go templates without rendering them."""

@@ -1,0 +1,1 @@
+"""The runner: one process, one loaded model, one decode thread."""

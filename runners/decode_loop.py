@@ -1,0 +1,150 @@
+"""The loop of the decode thread: take commands, hear the gateways, fill slots, step, publish; sleep with no work."""
+
+import collections
+import time
+from collections.abc import Callable
+
+from actors.log import get_logger
+from actors.messages.gateway_to_runner import CancelAtRunner
+from actors.messages.launcher_to_runner import Assignment
+from actors.messages.model import JobRef, RunnerUse
+from actors.messages.runner_to_scheduler import Outcome
+from runners.admission import Admission, Arrival, RejectedJob
+from runners.commands import Cancel, Command, Ended, Event, Loaded, SetThreads, Stop
+from runners.engine import Engine
+from runners.llama.binding import start_backend
+from runners.llama.model import Model
+from runners.outbox import Outbox
+from runners.publisher import Publisher, Subscribed, Unsubscribed
+
+log = get_logger(__name__)
+
+_USE_EVERY_S = 0.5
+_GROW_AFTER_S = 0.25
+"""Idle time after which the cache takes its planned size, so that no later request waits for it."""
+_BLOCKED_WAIT_S = 0.01
+"""A gateway's queue is full: look again after this, as the socket tells only of input."""
+
+
+class DecodeLoop:
+    """Owns model and engine from load to close; every method runs on the decode thread."""
+
+    def __init__(self, assignment: Assignment, publisher: Publisher, on_event: Callable[[Event], None]) -> None:
+        """Load the model and report it.
+
+        Raises:
+            LoadFailed: llama.cpp refused the model or the context; nothing is left open.
+        """
+        self._publisher = publisher
+        self._on_event = on_event
+        started = time.monotonic()
+        start_backend()
+        self._admission = Admission()
+        self._outbox = Outbox(publisher.send)
+        self._model = Model(assignment.model.weights_path, assignment.plan)
+        try:
+            self._engine = Engine(self._model, assignment.plan, self._outbox, self._ended)
+        except BaseException:
+            self._model.close()
+            raise
+        self.step_started = 0.0
+        """Monotonic time at which the running step began; 0 between steps."""
+        self.use = RunnerUse()
+        """Figures for the heartbeat, at most `_USE_EVERY_S` old, and exact while the loop sleeps."""
+        self._used_at = 0.0
+        on_event(Loaded(self._model, time.monotonic() - started))
+
+    def turn(self, commands: collections.deque[Command]) -> bool:
+        """Run the loop once; False when a `Stop` was met."""
+        while commands:
+            command = commands.popleft()
+            if isinstance(command, Stop):
+                self._outbox.flush()
+                return False
+            self._obey(command)
+        now = time.monotonic()
+        self._hear(now)
+        self._give_up(now)
+        self._start_waiting()
+        self.step_started = now
+        worked = self._engine.step()
+        self.step_started = 0.0
+        is_flushed = self._outbox.flush()
+        if not worked or now - self._used_at > _USE_EVERY_S:
+            self._used_at, self.use = now, self._engine.use(n_waiting=len(self._admission))
+        if not worked and not commands:
+            self._sleep(is_flushed=is_flushed)
+        return True
+
+    def close(self) -> None:
+        """Free everything; idempotent."""
+        self._engine.close()
+        self._model.close()
+
+    def _obey(self, command: Command) -> None:
+        match command:
+            case Cancel(job_id):
+                self._cancel(job_id)
+            case SetThreads(n_threads):
+                self._engine.set_threads(n_threads)
+            case Stop():
+                pass  # met by `turn`
+            case _:
+                if not self._admission.arrive(command, now=time.monotonic()):
+                    self._ended(command.ref, Outcome.CANCELLED)
+
+    def _hear(self, now: float) -> None:
+        for message in self._publisher.receive():
+            match message:
+                case Subscribed(gateway_id):
+                    self._admission.subscribed(gateway_id)
+                case Unsubscribed(gateway_id):
+                    self._admission.unsubscribed(gateway_id, now=now)
+                case CancelAtRunner():
+                    self._cancel(message.job_id)
+
+    def _give_up(self, now: float) -> None:
+        for job in self._admission.overdue(now=now):
+            log.warning("job %s: its gateway %s never subscribed", job.ref.job_id, job.ref.gateway_id)
+            self._ended(job.ref, Outcome.FAILED)
+        for gateway_id in self._admission.gone(now=now):
+            for ref in self._engine.jobs_of(gateway_id):
+                self._engine.cancel(ref.job_id)
+            self._outbox.forget_gateway(gateway_id)
+
+    def _start_waiting(self) -> None:
+        for job in self._admission.startable():
+            if self._start(job):
+                self._admission.started(job)
+
+    def _start(self, job: Arrival) -> bool:
+        if isinstance(job, RejectedJob):
+            self._outbox.accept(job.ref)
+            self._outbox.end(job.ref, job.failure)
+            self._ended(job.ref, Outcome.FAILED)
+            return True
+        if not self._engine.admit(job):
+            return False
+        self._outbox.accept(job.ref)
+        return True
+
+    def _cancel(self, job_id: str) -> None:
+        if self._engine.cancel(job_id):
+            return
+        waiting = self._admission.cancel(job_id)
+        if waiting is not None:
+            self._ended(waiting.ref, Outcome.CANCELLED)
+
+    def _ended(self, ref: JobRef, outcome: Outcome) -> None:
+        self._on_event(Ended(ref, outcome))
+
+    def _sleep(self, *, is_flushed: bool) -> None:
+        deadline = self._admission.next_deadline()
+        timeout_s = None if deadline is None else max(0.0, deadline - time.monotonic())
+        if not is_flushed:
+            timeout_s = _BLOCKED_WAIT_S
+        elif not self._engine.is_grown and not len(self._admission):
+            timeout_s = _GROW_AFTER_S
+        was_woken = self._publisher.wait(timeout_s)
+        if timeout_s == _GROW_AFTER_S and not was_woken:
+            self._engine.grow()

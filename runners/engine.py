@@ -1,0 +1,261 @@
+"""The engine: one model, its slots, and the step that advances every job in them by one decode call.
+
+`step` reads like the idea of continuous batching: pack one token of each decoding slot and chunks of new prompts into
+a batch, decode it, sample where a token is due, look for the end, hand over the text. Everything here runs on the
+decode thread; nothing blocks but llama.cpp itself. Each capability lives in a file of its own and plugs in here.
+
+Every admitted job ends exactly once: finished, failed or cancelled.
+
+The cache starts small and grows once, to what was planned: llama.cpp zeroes it at once, which takes longer than to
+load a small model (755 MB: 0.31 s, of 0.45 s to the first token). It grows when a sequence needs more, or in the first
+idle moment.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+
+from actors.errors import DecodeFailed, Failure
+from actors.messages.model import JobRef, LoadPlan, RunnerUse
+from actors.messages.runner_to_gateway import DoneReason
+from actors.messages.runner_to_scheduler import Outcome
+from runners.jobs import PreparedJob, RunningJob
+from runners.llama.batch import Batch
+from runners.llama.context import Context
+from runners.llama.model import Model
+from runners.llama.sampler import Sampler
+from runners.outbox import Ending, Outbox
+from runners.packing import PrefillBudget, Share, pack
+from runners.slots import Slot, common_prefix, slot_for
+from runners.stops import StopMatcher
+
+FIRST_NUM_CTX = 512
+"""Tokens per slot until the cache grows: a question and its answer."""
+
+
+class Engine:
+    """Continuous batching over the slots of one context, which it owns; for the decode thread."""
+
+    def __init__(self, model: Model, plan: LoadPlan, outbox: Outbox, on_end: Callable[[JobRef, Outcome], None]) -> None:
+        """Allocate the cache at its first size.
+
+        Raises:
+            LoadFailed: there is no memory for it.
+        """
+        self._model = model
+        self._plan = plan
+        self._context = Context(model, plan, num_ctx=FIRST_NUM_CTX)
+        self._n_threads = plan.n_threads
+        self._outbox = outbox
+        self._on_end = on_end
+        self._slots = [Slot(index) for index in range(plan.n_slots)]
+        self._batch = Batch(plan.n_batch)
+        self._budget = PrefillBudget(plan.n_batch)
+        self._released = 0
+        self._n_decoded = 0
+        self._reported = (0, time.perf_counter_ns())
+
+    def use(self, *, n_waiting: int) -> RunnerUse:
+        """Give the figures of a heartbeat; the token rate is that since the last call."""
+        now_ns = time.perf_counter_ns()
+        rate = (self._n_decoded - self._reported[0]) * 1e9 / max(1, now_ns - self._reported[1])
+        self._reported = (self._n_decoded, now_ns)
+        return RunnerUse(
+            n_active=sum(slot.job is not None for slot in self._slots),
+            n_waiting=n_waiting,
+            kv_used_tokens=sum(len(slot.tokens) for slot in self._slots),
+            decode_tokens_per_s=rate,
+        )
+
+    def jobs_of(self, gateway_id: str) -> list[JobRef]:
+        """List the jobs in slots that came from one gateway."""
+        return [slot.job.ref for slot in self._slots if slot.job is not None and slot.job.ref.gateway_id == gateway_id]
+
+    def admit(self, job: PreparedJob) -> bool:
+        """Put a job into a slot; False when all are taken. A job that may generate nothing ends at once."""
+        if job.max_new_tokens <= 0:
+            self._end_unstarted(job)
+            return True
+        slot = slot_for(job.prompt, self._slots)
+        if slot is None:
+            return False
+        n_cached = self._reuse(slot, job.prompt)
+        slot.job = RunningJob(
+            prepared=job,
+            sampler=Sampler(self._model, job.sampling, prompt=job.prompt, num_ctx=self._plan.num_ctx),
+            stops=StopMatcher(job.stop),
+            admitted_ns=time.perf_counter_ns(),
+            cached_tokens=n_cached,
+        )
+        return True
+
+    def cancel(self, job_id: str) -> bool:
+        """Free the slot of a job that nobody waits for; False when no slot holds it."""
+        for slot in self._slots:
+            if slot.job is not None and slot.job.ref.job_id == job_id:
+                self._outbox.drop(slot.job.ref)
+                self._release(slot, Outcome.CANCELLED)
+                return True
+        return False
+
+    def step(self) -> bool:
+        """Advance every job; False when there was nothing to do."""
+        shares = self._pack()
+        if not shares:
+            return False
+        if max(len(share.slot.tokens) + share.n_tokens for share in shares) > self._context.num_ctx:
+            self.grow()
+        started_ns = time.perf_counter_ns()
+        n_decoding = sum(share.slot.is_decoding for share in shares)
+        outputs = self._fill(shares)
+        try:
+            self._context.decode(self._batch)
+        except DecodeFailed as error:
+            self._fail(shares, error.as_failure())
+            return True
+        n_prefill = len(self._batch) - n_decoding
+        self._budget.observe(n_decoding=n_decoding, n_prefill=n_prefill, took_ns=time.perf_counter_ns() - started_ns)
+        for slot, index in outputs:
+            self._sample(slot, index)
+        return True
+
+    def set_threads(self, n_threads: int) -> None:
+        """Use so many cores from the next step on."""
+        self._n_threads = n_threads
+        self._context.set_threads(n_threads)
+
+    @property
+    def is_grown(self) -> bool:
+        """True iff the cache has its planned size."""
+        return self._context.num_ctx >= self._plan.num_ctx
+
+    def grow(self) -> None:
+        """Give the cache its planned size; running jobs keep their cells.
+
+        Raises:
+            LoadFailed: there is no memory for it.
+        """
+        small, self._context = self._context, Context(self._model, self._plan)
+        self._context.set_threads(self._n_threads)
+        for slot in self._slots:
+            if slot.tokens:
+                self._context.copy_from(small, slot.index)
+        small.close()
+
+    def close(self) -> None:
+        """Free the cache and the samplers of whatever still runs; the model stays the caller's."""
+        for slot in self._slots:
+            if slot.job is not None:
+                slot.job.sampler.close()
+                slot.job = None
+        self._context.close()
+
+    def _pack(self) -> list[Share]:
+        n_decoding = sum(slot.is_decoding for slot in self._slots)
+        return pack(
+            self._slots,
+            capacity=self._batch.capacity,
+            prefill_tokens=self._budget.tokens(n_decoding=n_decoding),
+        )
+
+    def _fill(self, shares: Sequence[Share]) -> list[tuple[Slot, int]]:
+        """Put the shares into the batch and into the slots' histories; return which positions give a token."""
+        self._batch.clear()
+        outputs = []
+        for share in shares:
+            slot, done = share.slot, len(share.slot.tokens)
+            if slot.next_token is not None:
+                tokens, is_due = [slot.next_token], True
+            else:
+                assert slot.job is not None  # noqa: S101  # only slots with a job get a share
+                tokens = slot.job.prepared.prompt[done : done + share.n_tokens]
+                is_due = share.n_tokens == slot.remaining_prompt()
+            index = self._batch.add(tokens, position=done, sequence=slot.index, output_last=is_due)
+            slot.tokens += tokens
+            if is_due:
+                outputs.append((slot, index))
+        return outputs
+
+    def _sample(self, slot: Slot, index: int) -> None:
+        job = slot.job
+        assert job is not None  # noqa: S101  # it was in the batch
+        token = job.sampler.sample(self._context, index)
+        slot.next_token = token
+        self._n_decoded += 1
+        if not job.first_token_ns:
+            job.first_token_ns = time.perf_counter_ns()
+        job.generated.append(token)
+        is_end = self._model.is_end(token)
+        shown = "" if is_end else job.stops.feed(job.text.feed(self._model.piece(token)))
+        self._outbox.add(job.ref, shown, token)
+        if is_end or job.stops.matched is not None:
+            self._finish(slot, DoneReason.STOP)
+        elif len(job.generated) >= job.prepared.max_new_tokens:
+            self._finish(slot, DoneReason.LENGTH)
+
+    def _finish(self, slot: Slot, reason: DoneReason) -> None:
+        job = slot.job
+        assert job is not None  # noqa: S101  # the caller just sampled for it
+        tail = job.stops.feed(job.text.flush()) + job.stops.flush()
+        now_ns = time.perf_counter_ns()
+        prepared = job.prepared
+        ending = Ending(
+            reason=reason,
+            prompt_tokens=len(prepared.prompt),
+            cached_tokens=job.cached_tokens,
+            generated_tokens=len(job.generated),
+            prompt_ns=job.first_token_ns - job.admitted_ns,
+            generate_ns=now_ns - job.first_token_ns,
+            truncated_messages=prepared.truncated_messages,
+            truncated_tokens=prepared.truncated_tokens,
+            context=(*prepared.prompt, *job.generated) if prepared.return_context else (),
+        )
+        self._outbox.end(job.ref, ending, text=tail)
+        self._release(slot, Outcome.FINISHED)
+
+    def _end_unstarted(self, job: PreparedJob) -> None:
+        ending = Ending(
+            reason=DoneReason.LENGTH,
+            prompt_tokens=len(job.prompt),
+            cached_tokens=0,
+            generated_tokens=0,
+            prompt_ns=0,
+            generate_ns=0,
+            truncated_messages=job.truncated_messages,
+            truncated_tokens=job.truncated_tokens,
+            context=tuple(job.prompt) if job.return_context else (),
+        )
+        self._outbox.end(job.ref, ending)
+        self._on_end(job.ref, Outcome.FINISHED)
+
+    def _fail(self, shares: Sequence[Share], failure: Failure) -> None:
+        """End the jobs of a batch whose decode failed: nothing is known of their cells any more."""
+        for share in shares:
+            job = share.slot.job
+            if job is not None:
+                self._outbox.end(job.ref, failure)
+                self._release(share.slot, Outcome.FAILED)
+            self._clear(share.slot)
+
+    def _release(self, slot: Slot, outcome: Outcome) -> None:
+        job = slot.job
+        assert job is not None  # noqa: S101  # callers free slots that hold one
+        job.sampler.close()
+        slot.job = slot.next_token = None
+        self._released += 1
+        slot.last_used = self._released
+        self._on_end(job.ref, outcome)
+
+    def _reuse(self, slot: Slot, prompt: list[int]) -> int:
+        """Cut the slot's history to what the prompt shares with it; return how many tokens that spares."""
+        # The last prompt token is always decoded: its logits give the first answer token.
+        shared = min(common_prefix(prompt, slot.tokens), len(prompt) - 1)
+        if shared < len(slot.tokens):
+            if not self._context.cut(slot.index, keep_tokens=shared) or self._context.first_position(slot.index) > 0:
+                self._clear(slot)  # this memory keeps a state or a window that cannot be cut there
+                return 0
+            del slot.tokens[shared:]
+        return shared
+
+    def _clear(self, slot: Slot) -> None:
+        self._context.cut(slot.index, keep_tokens=0)
+        slot.tokens.clear()

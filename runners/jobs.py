@@ -1,0 +1,44 @@
+"""A job as the engine holds it: prompt, limits and the state of its generation."""
+
+import dataclasses
+
+from actors.messages.job import SamplingOptions
+from actors.messages.model import JobRef
+from runners.detokenize import Utf8Stream
+from runners.llama.sampler import Sampler
+from runners.stops import StopMatcher
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class PreparedJob:
+    """A job whose prompt is tokens: what the trio thread hands to the decode thread."""
+
+    ref: JobRef
+    prompt: list[int]
+    sampling: SamplingOptions
+    max_new_tokens: int
+    """At least 0, and such that prompt and answer fit the slot."""
+    stop: tuple[str, ...]
+    return_context: bool
+    truncated_messages: int = 0
+    truncated_tokens: int = 0
+
+
+@dataclasses.dataclass(slots=True)
+class RunningJob:
+    """A job in a slot; owned by the decode thread."""
+
+    prepared: PreparedJob
+    sampler: Sampler
+    stops: StopMatcher
+    admitted_ns: int
+    cached_tokens: int
+    text: Utf8Stream = dataclasses.field(default_factory=Utf8Stream)
+    generated: list[int] = dataclasses.field(default_factory=list)
+    first_token_ns: int = 0
+    """Clock when the prompt was done and the first token sampled; 0 before."""
+
+    @property
+    def ref(self) -> JobRef:
+        """The job's identity."""
+        return self.prepared.ref

@@ -1,0 +1,44 @@
+"""The only import of `llama_cpp`: its low-level ctypes functions under one name, and llama.cpp's log.
+
+ctypes releases the GIL during each call, so a native call never blocks the other threads of the runner. llama.cpp's
+log lines go to ours at DEBUG; the last few warnings and errors are kept, because its functions return no reason.
+"""
+
+import collections
+import ctypes
+import logging
+
+import llama_cpp.llama_cpp as native
+
+__all__ = ["build_flags", "last_errors", "native", "start_backend"]
+
+log = logging.getLogger("llama.cpp")
+
+_LEVEL_WARN, _LEVEL_ERROR = 3, 4  # enum ggml_log_level
+_last_errors: collections.deque[str] = collections.deque(maxlen=4)
+
+
+@native.llama_log_callback  # type: ignore[untyped-decorator]  # ctypes has no types here
+def _on_log(level: int, text: bytes, _user_data: ctypes.c_void_p) -> None:
+    line = text.decode("utf-8", "replace").rstrip()
+    if level in (_LEVEL_WARN, _LEVEL_ERROR) and line:
+        _last_errors.append(line)
+    if line and level != 1:  # GGML_LOG_LEVEL_DEBUG is too much even for us: a line per graph node
+        log.debug("%s", line)
+
+
+def start_backend() -> None:
+    """Initialise llama.cpp in this process; call it once, after the fork, on the thread that will own the model."""
+    _last_errors.clear()
+    native.llama_log_set(_on_log, ctypes.c_void_p(0))
+    native.llama_backend_init()
+
+
+def last_errors() -> str:
+    """Give llama.cpp's last complaints, the reason of a failed call that returned none."""
+    return "; ".join(_last_errors) or "llama.cpp gave no reason"
+
+
+def build_flags() -> str:
+    """Say which instruction sets and devices this llama.cpp was built for."""
+    return str(native.llama_print_system_info().decode())

@@ -1,0 +1,95 @@
+"""A loaded GGUF: its weights handle and its vocabulary.
+
+The handle belongs to the thread that loaded it, which also closes it. The vocabulary is immutable after the load;
+llama.cpp's vocabulary functions read it only and may be called from any one thread at a time per method, so that the
+tokenizer thread uses `tokenize` while the decode thread uses `piece` and `is_end`.
+"""
+
+import ctypes
+from typing import Any
+
+from actors.errors import InvalidRequest, LoadFailed
+from actors.messages.model import LoadPlan
+from runners.llama.binding import last_errors, native
+
+_PIECE_BYTES = 64
+_LOAD_AUTO, _LOAD_PLAIN, _LOAD_MMAP = -1, 0, 1  # enum llama_load_mode
+
+
+class Model:
+    """Weights and vocabulary of one GGUF file."""
+
+    def __init__(self, path: str, plan: LoadPlan) -> None:
+        """Load the file.
+
+        Raises:
+            LoadFailed: llama.cpp refused it; the message carries its reason.
+        """
+        params = native.llama_model_default_params()
+        params.n_gpu_layers = plan.n_gpu_layers
+        if plan.main_gpu is not None:
+            params.main_gpu, params.split_mode = plan.main_gpu, 0
+        params.load_mode = {None: _LOAD_AUTO, True: _LOAD_MMAP, False: _LOAD_PLAIN}[plan.use_mmap]
+        self.handle: Any = native.llama_model_load_from_file(path.encode(), params)
+        if not self.handle:
+            raise LoadFailed(f"llama.cpp could not load the model: {last_errors()}", path=path)
+        self._vocab = native.llama_model_get_vocab(self.handle)
+        self._pieces: dict[int, bytes] = {}  # owned by the decode thread
+        self._ends: dict[int, bool] = {}  # the same
+        self.n_vocab: int = native.llama_vocab_n_tokens(self._vocab)
+        self.n_ctx_train: int = native.llama_model_n_ctx_train(self.handle)
+        self.size_bytes: int = native.llama_model_size(self.handle)
+        self.add_bos: bool = bool(native.llama_vocab_get_add_bos(self._vocab))
+        self.bos_text = self._special_text(native.llama_vocab_bos(self._vocab))
+        self.eos_text = self._special_text(native.llama_vocab_eos(self._vocab))
+        template = native.llama_model_chat_template(self.handle, None)
+        self.chat_template: str | None = template.decode("utf-8", "replace") if template else None
+
+    def tokenize(self, text: str, *, add_special: bool) -> list[int]:
+        """Turn text into token ids; special tokens written in the text are recognised.
+
+        Raises:
+            InvalidRequest: the text has over 2**31 tokens.
+        """
+        raw = text.encode("utf-8", "surrogatepass")
+        capacity = len(raw) // 2 + 16
+        while True:
+            ids = (native.llama_token * capacity)()
+            count = native.llama_tokenize(self._vocab, raw, len(raw), ids, capacity, add_special, True)  # noqa: FBT003
+            if count >= 0:
+                return ids[:count]
+            if count == -(2**31) or -count <= capacity:
+                raise InvalidRequest("the prompt is too long to be tokenized")
+            capacity = -count
+
+    def piece(self, token: int) -> bytes:
+        """Give the bytes of a token as they appear in an answer; control tokens have none."""
+        known = self._pieces.get(token)
+        if known is None:
+            known = self._pieces[token] = self._convert(token, special=False)
+        return known
+
+    def is_end(self, token: int) -> bool:
+        """Tell whether the token ends a generation."""
+        known = self._ends.get(token)
+        if known is None:
+            known = self._ends[token] = bool(native.llama_vocab_is_eog(self._vocab, token))
+        return known
+
+    def close(self) -> None:
+        """Free the weights; every context of the model must have been closed."""
+        if self.handle:
+            native.llama_model_free(self.handle)
+            self.handle = None
+
+    def _special_text(self, token: int) -> str:
+        return "" if token < 0 else self._convert(token, special=True).decode("utf-8", "replace")
+
+    def _convert(self, token: int, *, special: bool) -> bytes:
+        size = _PIECE_BYTES
+        while True:
+            text = ctypes.create_string_buffer(size)
+            count = native.llama_token_to_piece(self._vocab, token, text, size, 0, special)
+            if count >= 0:
+                return text.raw[:count]
+            size = -count

@@ -1,0 +1,154 @@
+"""From a job's body to prompt tokens that fit: render, tokenize, and cut what may be cut.
+
+A conversation that does not fit loses its oldest messages first; system messages and the last message stay. A prompt
+that still does not fit keeps its first `num_keep` tokens and the end, half of the rest. What was cut is counted, and
+told to the client. The answer ends where the context does.
+"""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from actors.errors import InvalidRequest, PromptTooLong
+from actors.messages.job import ChatMessage, ChatPrompt, JobBody, RawPrompt, SamplingOptions
+from actors.messages.model import JobRef, LoadPlan
+from runners.jobs import PreparedJob
+from runners.rendering import RendererClient, RenderRequest
+from runners.tokenizer import Tokenizer
+
+CHATML = (
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+"""The template of a model that brings none."""
+
+_SEED_BYTES = 4
+
+
+class PromptPreparer:
+    """Prepares the jobs of one runner; for the trio thread."""
+
+    def __init__(self, tokenizer: Tokenizer, renderer: RendererClient, plan: LoadPlan) -> None:
+        self._tokenizer = tokenizer
+        self._renderer = renderer
+        self._plan = plan
+
+    async def prepare(self, ref: JobRef, body: JobBody) -> PreparedJob:
+        """Turn a body into a job that fits its slot.
+
+        Raises:
+            InvalidRequest: token ids outside the vocabulary, or an empty prompt.
+            PromptTooLong: it does not fit and may not be cut.
+            TemplateFailed: the chat template refused the messages.
+        """
+        num_ctx = min(body.num_ctx or self._plan.num_ctx, self._plan.num_ctx)
+        tokens, n_messages = await self._tokens(body, limit=num_ctx - 1)
+        n_cut = 0
+        if len(tokens) >= num_ctx:
+            if not body.truncate:
+                raise PromptTooLong(prompt_tokens=len(tokens), context_tokens=num_ctx)
+            kept = cut_middle(tokens, limit=num_ctx - 1, n_keep=body.num_keep + self._tokenizer.model.add_bos)
+            tokens, n_cut = kept, len(tokens) - len(kept)
+        room = num_ctx - len(tokens)
+        return PreparedJob(
+            ref=ref,
+            prompt=tokens,
+            sampling=_with_seed(body.sampling),
+            max_new_tokens=room if body.num_predict < 0 else min(body.num_predict, room),
+            stop=body.stop,
+            return_context=body.return_context,
+            truncated_messages=n_messages,
+            truncated_tokens=n_cut,
+        )
+
+    async def _tokens(self, body: JobBody, *, limit: int) -> tuple[list[int], int]:
+        """Give the prompt's tokens and how many messages were left out."""
+        if isinstance(body.prompt, RawPrompt):
+            tokens = await self._tokenizer.tokenize(body.prompt.text, add_special=True)
+            if not tokens:
+                raise InvalidRequest("the prompt has no tokens: send a prompt that is not empty")
+            return tokens, 0
+        self._check_ids(body.prompt.context_tokens)
+        tokens = await self._chat_tokens(body.prompt, body.prompt.messages)
+        droppable = _droppable(body.prompt.messages)
+        if len(tokens) <= limit or not body.truncate or not droppable:
+            return tokens, 0
+        fewest, most = 0, len(droppable)  # invariant: dropping `fewest` is not enough, or nothing is dropped yet
+        while most - fewest > 1:
+            middle = (fewest + most) // 2
+            trial = await self._chat_tokens(body.prompt, _without(body.prompt.messages, droppable[:middle]))
+            fewest, most = (fewest, middle) if len(trial) <= limit else (middle, most)
+        return await self._chat_tokens(body.prompt, _without(body.prompt.messages, droppable[:most])), most
+
+    async def _chat_tokens(self, prompt: ChatPrompt, messages: Sequence[ChatMessage]) -> list[int]:
+        model = self._tokenizer.model
+        # A last message of the assistant is the beginning of the answer: rendered by hand, so that it stays open.
+        prefill = messages[-1].content if messages and messages[-1].role == "assistant" else ""
+        text = await self._renderer.render(
+            RenderRequest(
+                number=0,
+                template=model.chat_template or CHATML,
+                messages=[_for_template(message) for message in (messages[:-1] if prefill else messages)],
+                tools=list(prompt.tools),
+                bos_token=model.bos_text,
+                eos_token=model.eos_text,
+                add_generation_prompt=True,
+                variables=_variables(prompt.think),
+            )
+        )
+        text += prefill
+        if model.add_bos and model.bos_text:
+            text = text.removeprefix(model.bos_text)  # the tokenizer adds it
+        tokens = await self._tokenizer.tokenize(text, add_special=not prompt.context_tokens)
+        return [*prompt.context_tokens, *tokens]
+
+    def _check_ids(self, tokens: Sequence[int]) -> None:
+        n_vocab = self._tokenizer.model.n_vocab
+        wrong = next((token for token in tokens if not 0 <= token < n_vocab), None)
+        if wrong is not None:
+            raise InvalidRequest(f"context holds {wrong}, which is no token of this model: ids are 0 to {n_vocab - 1}")
+
+
+def cut_middle(tokens: list[int], *, limit: int, n_keep: int) -> list[int]:
+    """Keep the first `n_keep` tokens and, behind them, the end that fills half of what is left of `limit`."""
+    n_keep = min(max(0, n_keep), limit // 2)
+    n_tail = max(1, (limit - n_keep) // 2)
+    return tokens if len(tokens) <= limit else [*tokens[:n_keep], *tokens[-n_tail:]]
+
+
+def _droppable(messages: Sequence[ChatMessage]) -> list[int]:
+    return [index for index, message in enumerate(messages[:-1]) if message.role != "system"]
+
+
+def _without(messages: Sequence[ChatMessage], dropped: Sequence[int]) -> list[ChatMessage]:
+    gone = set(dropped)
+    return [message for index, message in enumerate(messages) if index not in gone]
+
+
+def _for_template(message: ChatMessage) -> dict[str, Any]:
+    fields: dict[str, Any] = {"role": message.role, "content": message.content}
+    if message.tool_calls:
+        fields["tool_calls"] = [
+            {"id": call.id, "type": "function", "function": msgspec.to_builtins(call.function)}
+            for call in message.tool_calls
+        ]
+    if message.tool_name:
+        fields["name"] = message.tool_name
+    if message.tool_call_id:
+        fields["tool_call_id"] = message.tool_call_id
+    return fields
+
+
+def _variables(think: bool | str | None) -> dict[str, Any]:  # noqa: FBT001  # the wire's own type
+    if think is None:
+        return {}
+    levels = {"reasoning_effort": think} if isinstance(think, str) else {}
+    return {"enable_thinking": think is not False, **levels}
+
+
+def _with_seed(options: SamplingOptions) -> SamplingOptions:
+    if options.seed >= 0:
+        return options
+    return msgspec.structs.replace(options, seed=int.from_bytes(os.urandom(_SEED_BYTES), "little"))

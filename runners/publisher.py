@@ -1,0 +1,94 @@
+"""The runner's XPUB: parts to gateways go out, subscriptions and cancels come in. Owned by the decode thread.
+
+A gateway subscribes to its own id as topic. Topics match by prefix, so ids have one fixed length. A frame that begins
+with 1 or 0 is a subscription or its end (zmq_socket(3), ZMQ_XPUB); other frames are messages from the gateway.
+"""
+
+import dataclasses
+import os
+
+import zmq
+
+from actors.codec import Codec
+from actors.errors import MalformedMessage
+from actors.log import get_logger
+from actors.messages.gateway_to_runner import CancelAtRunner, FromSubscriber
+from actors.transport import configure
+
+log = get_logger(__name__)
+
+_MOST_RECEIVED = 256  # per call: a chatty peer must not hold up the step
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Subscribed:
+    """A gateway listens from now on."""
+
+    gateway_id: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Unsubscribed:
+    """A gateway's connection is gone."""
+
+    gateway_id: str
+
+
+Upstream = Subscribed | Unsubscribed | CancelAtRunner
+
+
+class Publisher:
+    """An XPUB bound to the runner's endpoint, and the means to wake the thread that waits on it."""
+
+    def __init__(self, endpoint: str) -> None:
+        self._socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.XPUB)
+        configure(self._socket)
+        self._socket.bind(endpoint)
+        self._codec: Codec[FromSubscriber] = Codec(FromSubscriber)
+        self._wake_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._poller = zmq.Poller()
+        self._poller.register(self._socket, zmq.POLLIN)
+        self._poller.register(self._wake_fd, zmq.POLLIN)
+
+    def send(self, gateway_id: str, frame: bytes) -> bool:
+        """Publish a frame under a gateway's topic; False when its queue is full."""
+        try:
+            self._socket.send_multipart([gateway_id.encode(), frame], zmq.NOBLOCK)
+        except zmq.Again:
+            return False
+        return True
+
+    def receive(self) -> list[Upstream]:
+        """Take what gateways sent, without waiting."""
+        received: list[Upstream] = []
+        while len(received) < _MOST_RECEIVED:
+            try:
+                frame = self._socket.recv(zmq.NOBLOCK)
+            except zmq.Again:
+                break
+            if frame[:1] in (b"\x00", b"\x01"):
+                gateway_id = frame[1:].decode("utf-8", "replace")
+                received.append(Subscribed(gateway_id) if frame[0] else Unsubscribed(gateway_id))
+                continue
+            try:
+                received.append(self._codec.decode(frame))
+            except MalformedMessage as error:
+                log.error("dropped a message from a gateway: %s", error)
+        return received
+
+    def wait(self, timeout_s: float | None) -> bool:
+        """Sleep until a gateway sent something or `wake` was called; False when the time was over first."""
+        ready = self._poller.poll(None if timeout_s is None else max(0, round(timeout_s * 1000)))
+        for source, _ in ready:
+            if source == self._wake_fd:
+                os.eventfd_read(self._wake_fd)
+        return bool(ready)
+
+    def wake(self) -> None:
+        """End a `wait`, now or the next one; the only method for other threads."""
+        os.eventfd_write(self._wake_fd, 1)
+
+    def close(self) -> None:
+        """Close the socket; unsent messages linger for the bound that all sockets share."""
+        self._socket.close()
+        os.close(self._wake_fd)

@@ -1,0 +1,110 @@
+"""Fixtures of the gateway's tests: a store with the tiny model, a gateway on a port of its own, a stub behind it."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+import trio
+
+from actors.listener import listen
+from actors.settings import Settings
+from gateway.app import create_app
+from gateway.jobs import Jobs
+from gateway.models import Models
+from gateway.server import Server
+from gateway.worker import Worker
+from registry.manifests import CONFIG, WEIGHTS, Layer, Manifest, ModelConfig
+from registry.names import parse_name
+from registry.store import Store
+from tests.support.stub_backend import StubBackend, running_backend
+
+DEADLINE_S = 20.0
+
+
+@dataclass(slots=True)
+class RunningGateway:
+    """A gateway in this process, with what a test needs to talk to it."""
+
+    port: int
+    server: Server
+    jobs: Jobs
+    client: httpx.AsyncClient
+    nursery: trio.Nursery
+
+    async def post(self, path: str, body: Any, **kwargs: Any) -> httpx.Response:
+        """Send a JSON request and read the whole answer."""
+        return await self.client.post(path, json=body, **kwargs)
+
+    async def connect(self) -> trio.SocketStream:
+        """Open a raw connection."""
+        return await trio.open_tcp_stream("127.0.0.1", self.port)
+
+
+@pytest.fixture
+def store(tmp_path: Path, tiny_gguf: Path) -> Store:
+    """A store that holds the tiny model as `tiny` and, with a system text of its own, as `pirate`."""
+    store = Store(tmp_path / "models")
+    digest = store.blobs.add_file(tiny_gguf)
+    config = ModelConfig(
+        model_format="gguf", model_family="llama", model_families=("llama",), model_type="2.00M", file_type="F16"
+    )
+    content = msgspec.json.encode(config)
+    config_digest, _ = store.blobs.add(content)
+    weights = Layer(WEIGHTS, digest, tiny_gguf.stat().st_size)
+    manifest = Manifest(config=Layer(CONFIG, config_digest, len(content)), layers=(weights,))
+    store.write(parse_name("tiny"), manifest)
+    return store
+
+
+@pytest.fixture
+async def backend(run_dir: Path) -> AsyncIterator[StubBackend]:
+    """A scheduler and runner that answer from a script."""
+    async with running_backend(run_dir) as backend:
+        yield backend
+
+
+@asynccontextmanager
+async def running_gateway(settings: Settings, store: Store) -> AsyncIterator[RunningGateway]:
+    """Run a gateway for the time of a block."""
+    listener = listen(settings.host, settings.port)
+    jobs = Jobs(settings.scheduler_endpoint)
+    servers: list[Server] = []
+    worker = Worker(
+        settings=settings, jobs=jobs, models=Models(store), is_draining=lambda: any(each.is_draining for each in servers)
+    )
+    server = Server(create_app(worker), drain_timeout_s=settings.drain_timeout_s)
+    servers.append(server)
+    port = listener.getsockname()[1]
+    async with (
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=DEADLINE_S) as client,
+        trio.open_nursery() as nursery,
+    ):
+        await nursery.start(jobs.run)
+        await nursery.start(server.run, [trio.SocketListener(trio.socket.from_stdlib_socket(listener))])
+        yield RunningGateway(port, server, jobs, client, nursery)
+        nursery.cancel_scope.cancel()
+
+
+@pytest.fixture
+def settings(backend: StubBackend, store: Store) -> Settings:
+    """Settings that lead to the stub and the test's store, on a port that the system chooses."""
+    return Settings(
+        port=0,
+        run_dir=backend.run_dir,
+        scheduler_endpoint=backend.endpoint,
+        models=store.root,
+        drain_timeout_s=2.0,
+        max_body_bytes=1 << 20,
+    )
+
+
+@pytest.fixture
+async def gateway(settings: Settings, store: Store) -> AsyncIterator[RunningGateway]:
+    """A gateway before the stub."""
+    async with running_gateway(settings, store) as gateway:
+        yield gateway

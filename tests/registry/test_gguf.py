@@ -1,0 +1,214 @@
+"""The GGUF reader: real files, and every way in which a file can lie."""
+
+import struct
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from actors.errors import InvalidGguf
+from registry.gguf import GgufFile, Omitted, is_gguf, read_gguf, read_gguf_head
+
+WriteGguf = Callable[..., Path]
+
+
+def _text(value: str) -> bytes:
+    return struct.pack("<Q", len(value.encode())) + value.encode()
+
+
+def _key(name: str, kind: int, value: bytes) -> bytes:
+    return _text(name) + struct.pack("<I", kind) + value
+
+
+def _tensor(name: str, shape: tuple[int, ...] = (4,), kind: int = 0, offset: int = 0) -> bytes:
+    return _text(name) + struct.pack(f"<I{len(shape)}QIQ", len(shape), *shape, kind, offset)
+
+
+def _file(*keys: bytes, tensors: tuple[bytes, ...] = (), tail: int = 0, counts: tuple[int, int] | None = None) -> bytes:
+    n_tensors, n_keys = counts or (len(tensors), len(keys))
+    header = b"GGUF" + struct.pack("<IQQ", 3, n_tensors, n_keys) + b"".join(keys) + b"".join(tensors)
+    return header + bytes(-len(header) % 32 + tail)
+
+
+@pytest.fixture
+def read(tmp_path: Path) -> Callable[[bytes], GgufFile]:
+    """Read a file of these bytes."""
+
+    def read_bytes(content: bytes) -> GgufFile:
+        path = tmp_path / "made.gguf"
+        path.write_bytes(content)
+        return read_gguf(path)
+
+    return read_bytes
+
+
+def test_read_gguf_real_model_gives_metadata_and_tensors(tiny_gguf: Path) -> None:
+    """Scalars, floats of 32 bits, short arrays and tensors come out as they went in."""
+    file = read_gguf(tiny_gguf)
+    assert (file.version, file.architecture, len(file.tensors)) == (3, "llama", 39)
+    assert file.integer("block_count") == 4
+    assert file.value("attention.layer_norm_rms_epsilon") == 1e-5
+    assert file.value("tokenizer.ggml.add_bos_token") is False
+    assert sum(tensor.n_elements for tensor in file.tensors) == 2_004_672
+    last = file.tensors[-1]
+    assert file.data_offset + last.offset + last.size_bytes == tiny_gguf.stat().st_size
+
+
+def test_read_gguf_long_arrays_are_omitted_unless_asked_for(write_gguf: WriteGguf) -> None:
+    """A vocabulary is skipped by default and whole on request."""
+    tokens = [f"token {number}" for number in range(3000)]
+    scores = [0.1 * number for number in range(3000)]
+    path = write_gguf(tokenizer__ggml__tokens=tokens, tokenizer__ggml__scores=scores, general__tags=["a", "b"])
+    file = read_gguf(path)
+    assert file.metadata["tokenizer.ggml.tokens"] == Omitted("string", 3000)
+    assert file.metadata["tokenizer.ggml.scores"] == Omitted("float32", 3000)
+    assert file.metadata["general.tags"] == ("a", "b")
+    whole = read_gguf(path, long_arrays=True)
+    assert whole.metadata["tokenizer.ggml.tokens"] == tuple(tokens)
+    assert whole.tensors == file.tensors
+
+
+def test_read_gguf_head_stops_at_the_tokenizer(write_gguf: WriteGguf) -> None:
+    """The head has the keys before the first tokenizer key and no tensors."""
+    path = write_gguf(llama__block_count=2, tokenizer__ggml__tokens=["a"] * 5000, general__after="x")
+    head = read_gguf_head(path)
+    assert head.integer("block_count") == 2
+    assert "general.after" not in head.metadata
+    assert head.tensors == ()
+
+
+def test_read_gguf_strings_across_the_window_are_skipped_whole(
+    write_gguf: WriteGguf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the window ends makes no difference to what is read."""
+    path = write_gguf(llama__tokens=["x" * (number % 70) for number in range(2000)], llama__after=7)
+    expected = read_gguf(path)
+    for window_bytes in (16, 61, 100, 1000):
+        monkeypatch.setattr("registry.gguf._WHOLE_WINDOW_BYTES", window_bytes)
+        assert read_gguf(path) == expected
+
+
+def test_read_gguf_cut_at_any_byte_raises(write_gguf: WriteGguf, tmp_path: Path) -> None:
+    """No prefix of a file passes, wherever the cut is; padding after the last tensor may be missing."""
+    path = write_gguf(
+        llama__block_count=2,
+        general__name="n",
+        general__tags=["a", "b"],
+        llama__counts=[1, 2, 3],
+        llama__eps=0.5,
+        tokenizer__ggml__tokens=["t"] * 1500,
+        tensors={"a": (4, 8), "b": (3,)},
+    )
+    content, file = path.read_bytes(), read_gguf(path)
+    end = file.data_offset + file.tensors[-1].offset + file.tensors[-1].size_bytes
+    cut = tmp_path / "cut.gguf"
+    for length in (*range(600), *range(600, end, 7), *range(end - 200, end)):
+        cut.write_bytes(content[:length])
+        with pytest.raises(InvalidGguf):
+            read_gguf(cut)
+    cut.write_bytes(content[:end])
+    assert read_gguf(cut).tensors == file.tensors
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "magic"),
+        (b"GGML" + bytes(40), "magic"),
+        (b"GGUF" + struct.pack("<IQQ", 1, 0, 0), "version 1"),
+        (b"GGUF" + struct.pack("<IQQ", 4, 0, 0), "version 4"),
+        (b"GGUF" + struct.pack(">IQQ", 3, 0, 0), "big-endian"),
+        (_file(counts=(0, 1 << 40)), "too many"),
+        (_file(counts=(1 << 63, 0)), "too many"),
+        (_file(_key("", 4, bytes(4))), "a metadata key of 0 bytes"),
+        (_file(struct.pack("<Q", 1 << 63)), "a metadata key of 9223372036854775808 bytes"),
+        (_file(struct.pack("<Q", 2) + b"\xff\xff" + bytes(8)), "not UTF-8"),
+        (_file(_key("a", 4, bytes(4)), _key("a", 4, bytes(4))), "twice"),
+        (_file(_key("a", 13, bytes(4))), "unknown type 13"),
+        (_file(_key("a", 7, b"\2")), "no boolean"),
+        (_file(_key("a", 8, struct.pack("<Q", 1 << 62))), "announces more"),
+        (_file(_key("a", 8, struct.pack("<Q", (1 << 64) - 1))), "announces more"),
+        (_file(_key("a", 9, struct.pack("<IQ", 9, 1))), "arrays inside an array"),
+        (_file(_key("a", 9, struct.pack("<IQ", 77, 1))), "unknown type 77"),
+        (_file(_key("a", 9, struct.pack("<IQ", 4, 1 << 62))), "announces more"),
+        (_file(_key("a", 9, struct.pack("<IQ", 8, 1 << 62))), "too many"),
+        (_file(_key("a", 9, struct.pack("<IQ", 8, 1 << 22))), "announces more"),
+        (_file(_key("a", 9, struct.pack("<IQ", 8, 2000) + struct.pack("<Q", (1 << 64) - 9) * 2000)), "announces more"),
+        (_file(_key("general.alignment", 4, struct.pack("<I", 0))), "power of two"),
+        (_file(_key("general.alignment", 4, struct.pack("<I", 24))), "power of two"),
+        (_file(_key("general.alignment", 8, _text("32"))), "power of two"),
+        (_file(tensors=(_tensor("t"),), tail=15), "cut short"),
+        (_file(tensors=(_tensor("t" * 64),), tail=16), "a tensor name of 64 bytes"),
+        (_file(tensors=(_tensor("t"), _tensor("t", offset=32)), tail=64), "twice"),
+        (_file(tensors=(_tensor("t", (1, 1, 1, 1, 1)),), tail=64), "5 dimensions"),
+        (_file(tensors=(_tensor("t", (1 << 32, 1 << 32)),), tail=64), "impossible shape"),
+        (_file(tensors=(_tensor("t", (0, 4)),), tail=64), "impossible shape"),
+        (_file(tensors=(_tensor("t", (1 << 40,)),), tail=64), "cut short"),
+        (_file(tensors=(_tensor("t", kind=4),), tail=64), "unknown type 4"),
+        (_file(tensors=(_tensor("t", (33,), kind=3),), tail=64), "cannot divide"),
+        (_file(tensors=(_tensor("t", offset=32),), tail=64), "expected 0"),
+        (_file(tensors=(_tensor("t"), _tensor("u", offset=16)), tail=64), "expected 32"),
+        (_file(tensors=(_tensor("t"), _tensor("u", offset=(1 << 64) - 32)), tail=64), "expected 32"),
+    ],
+)
+def test_read_gguf_lying_file_raises(read: Callable[[bytes], GgufFile], content: bytes, reason: str) -> None:
+    """Each lie is found and named."""
+    with pytest.raises(InvalidGguf, match=reason):
+        read(content)
+
+
+def test_read_gguf_sound_made_file_passes(read: Callable[[bytes], GgufFile]) -> None:
+    """The files above fail for their lies only: the same without a lie is read."""
+    file = read(_file(_key("a.b", 4, struct.pack("<I", 7)), tensors=(_tensor("t"), _tensor("u", offset=32)), tail=48))
+    assert file.metadata == {"a.b": 7}
+    assert [(tensor.name, tensor.size_bytes) for tensor in file.tensors] == [("t", 16), ("u", 16)]
+
+
+def test_read_gguf_missing_or_odd_path_raises(tmp_path: Path) -> None:
+    """A path that is no readable file is the same kind of error."""
+    for path in (tmp_path / "absent", tmp_path, Path("/dev/zero")):
+        with pytest.raises(InvalidGguf):
+            read_gguf(path)
+        assert not is_gguf(path)
+
+
+def test_read_gguf_huge_strings_are_not_kept(read: Callable[[bytes], GgufFile]) -> None:
+    """Values beyond the budget are passed over, so that memory stays bounded."""
+    big = "x" * (9 << 20)
+    content = _file(*[_key(f"k{number}", 8, _text(big)) for number in range(4)], _key("z", 4, bytes(4)))
+    tracemalloc.start()
+    try:
+        tracemalloc.reset_peak()
+        file = read(content)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert file.metadata["k0"] == Omitted("string", len(big))
+    assert file.metadata["z"] == 0
+    assert peak_bytes < 16 << 20
+
+
+@given(data=st.data())
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_read_gguf_damaged_file_never_raises_anything_else(
+    data: st.DataObject, tiny_gguf: Path, tmp_path: Path
+) -> None:
+    """Any bytes changed in a real header: the file is read or refused, nothing else."""
+    content = bytearray(tiny_gguf.read_bytes()[:40_000])
+    for _ in range(data.draw(st.integers(1, 6))):
+        position = data.draw(st.integers(0, 400) | st.integers(0, len(content) - 9))
+        change: Any = data.draw(st.binary(min_size=1, max_size=8))
+        content[position : position + len(change)] = change
+    path = tmp_path / "damaged.gguf"
+    path.write_bytes(content)
+    with path.open("r+b") as file:
+        file.truncate(tiny_gguf.stat().st_size)
+    for reader in (read_gguf, read_gguf_head):
+        try:
+            reader(path)
+        except InvalidGguf as error:
+            assert error.message

@@ -1,0 +1,232 @@
+"""The engine with real models: its tokens are llama.cpp's own, whatever shape the batches have."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from actors.codec import Codec
+from actors.messages.job import SamplingOptions
+from actors.messages.model import JobRef, LoadPlan
+from actors.messages.runner_to_gateway import Delta, DoneReason, Failed, Finished, Part, Step
+from actors.messages.runner_to_scheduler import Outcome
+from runners.engine import FIRST_NUM_CTX, Engine
+from runners.jobs import PreparedJob
+from runners.llama.binding import start_backend
+from runners.llama.model import Model
+from runners.outbox import Outbox
+from tests.support.oracle import first_difference, greedy_answer
+
+pytestmark = pytest.mark.model
+
+GREEDY = SamplingOptions(temperature=0)
+QUESTIONS = [
+    "Why is the sky blue?",
+    "Write a haiku about rivers.",
+    "List three prime numbers.",
+    "Who wrote Hamlet?",
+    "Explain photosynthesis in one sentence.",
+    "Translate 'good morning' to French.",
+    "What is 12 times 12?",
+    "Tell me about the moon.",
+]
+
+
+class Bench:
+    """An engine on the test's own thread, and everything that it said."""
+
+    def __init__(self, path: Path, plan: LoadPlan) -> None:
+        self.model = Model(str(path), plan)
+        self.parts: list[Part] = []
+        self.outcomes: dict[str, Outcome] = {}
+        self._codec: Codec[Step] = Codec(Step)
+        self.outbox = Outbox(self._send)
+        self.engine = Engine(self.model, plan, self.outbox, self._on_end)
+
+    def job(self, name: str, text: str, *, n_tokens: int, stop: tuple[str, ...] = ()) -> PreparedJob:
+        """Prepare a chat turn."""
+        chat = f"<|im_start|>user\n{text}<|im_end|>\n<|im_start|>assistant\n"
+        return PreparedJob(
+            ref=JobRef(name, 1, "gw"),
+            prompt=self.model.tokenize(chat, add_special=True),
+            sampling=GREEDY,
+            max_new_tokens=n_tokens,
+            stop=stop,
+            return_context=False,
+        )
+
+    def run(self) -> None:
+        """Step until nothing is left to do."""
+        while self.engine.step():
+            assert self.outbox.flush()
+        assert self.outbox.flush()
+
+    def tokens(self, name: str) -> list[int]:
+        """Give all token ids of a job."""
+        return [
+            t for part in self.parts if part.job_id == name and isinstance(part, Delta | Finished) for t in part.tokens
+        ]
+
+    def text(self, name: str) -> str:
+        """Give the whole text of a job."""
+        return "".join(p.text for p in self.parts if p.job_id == name and isinstance(p, Delta | Finished))
+
+    def finished(self, name: str) -> Finished:
+        """Give the end of a job."""
+        (end,) = [part for part in self.parts if part.job_id == name and isinstance(part, Finished)]
+        return end
+
+    def close(self) -> None:
+        """Free everything."""
+        self.engine.close()
+        self.model.close()
+
+    def _send(self, _gateway_id: str, frame: bytes) -> bool:
+        self.parts += self._codec.decode(frame).parts
+        return True
+
+    def _on_end(self, ref: JobRef, outcome: Outcome) -> None:
+        assert ref.job_id not in self.outcomes, "a job ended twice"
+        self.outcomes[ref.job_id] = outcome
+
+
+@pytest.fixture
+def smol(smollm2_gguf: Path) -> Iterator[Bench]:
+    """An engine with eight slots of SmolLM2."""
+    start_backend()
+    bench = Bench(smollm2_gguf, LoadPlan(num_ctx=1024, n_slots=8, n_threads=2))
+    yield bench
+    bench.close()
+
+
+@pytest.fixture
+def tiny(tiny_gguf: Path) -> Iterator[Bench]:
+    """An engine with three slots of the tiny model."""
+    start_backend()
+    bench = Bench(tiny_gguf, LoadPlan(num_ctx=512, n_slots=3, n_threads=1))
+    yield bench
+    bench.close()
+
+
+def test_engine_alone_gives_llama_cpps_tokens(smol: Bench, smollm2_gguf: Path) -> None:
+    """One job at a time decodes exactly what a bare llama.cpp loop decodes."""
+    for number, question in enumerate(QUESTIONS[:3]):
+        job = smol.job(f"job{number}", question, n_tokens=48)
+        assert smol.engine.admit(job)
+        smol.run()
+        answer = greedy_answer(smollm2_gguf, job.prompt, n_tokens=48)
+        assert first_difference(answer, smol.tokens(job.ref.job_id)) is None
+
+
+def test_engine_batch_of_eight_gives_llama_cpps_tokens(smol: Bench, smollm2_gguf: Path) -> None:
+    """Eight jobs in one batch each decode what they decode alone."""
+    jobs = [smol.job(f"job{number}", question, n_tokens=40) for number, question in enumerate(QUESTIONS)]
+    for job in jobs:
+        assert smol.engine.admit(job)
+    smol.run()
+    for job in jobs:
+        answer = greedy_answer(smollm2_gguf, job.prompt, n_tokens=40)
+        assert first_difference(answer, smol.tokens(job.ref.job_id)) is None
+    assert set(smol.outcomes.values()) == {Outcome.FINISHED}
+
+
+def test_engine_reused_prefix_gives_llama_cpps_tokens(smol: Bench, smollm2_gguf: Path) -> None:
+    """A second turn reuses the first one's cache and still decodes the same tokens."""
+    first = smol.job("first", QUESTIONS[0] + " Answer at length, with every detail that a student needs.", n_tokens=24)
+    assert smol.engine.admit(first)
+    smol.run()
+    follow_up = smol.model.tokenize(
+        "<|im_end|>\n<|im_start|>user\nWhy?<|im_end|>\n<|im_start|>assistant\n", add_special=False
+    )
+    prompt = [*first.prompt, *smol.tokens("first")[:-1], *follow_up]
+    second = PreparedJob(
+        ref=JobRef("second", 1, "gw"), prompt=prompt, sampling=GREEDY, max_new_tokens=24, stop=(), return_context=True
+    )
+    assert smol.engine.admit(second)
+    smol.run()
+    end = smol.finished("second")
+    assert end.cached_tokens >= len(first.prompt)
+    assert end.context == (*prompt, *smol.tokens("second"))
+    assert first_difference(greedy_answer(smollm2_gguf, prompt, n_tokens=24), smol.tokens("second")) is None
+
+
+def test_engine_late_long_prompt_disturbs_nobody(smol: Bench, smollm2_gguf: Path) -> None:
+    """A prompt that arrives while others decode is prefilled in chunks, and all answers stay right."""
+    early = [smol.job(f"early{number}", question, n_tokens=40) for number, question in enumerate(QUESTIONS[:3])]
+    for job in early:
+        assert smol.engine.admit(job)
+    for _ in range(5):
+        smol.engine.step()
+    late = smol.job("late", "Summarise: " + "the river runs to the sea and the sea is wide. " * 40, n_tokens=16)
+    assert smol.engine.admit(late)
+    smol.run()
+    for job in [*early, late]:
+        answer = greedy_answer(smollm2_gguf, job.prompt, n_tokens=job.max_new_tokens)
+        assert first_difference(answer, smol.tokens(job.ref.job_id)) is None
+
+
+def test_engine_grown_cache_gives_llama_cpps_tokens(smol: Bench, smollm2_gguf: Path) -> None:
+    """Growing in the middle of answers moves every sequence and changes no token."""
+    jobs = [smol.job(f"job{number}", question, n_tokens=40) for number, question in enumerate(QUESTIONS[:3])]
+    long = smol.job("long", "Repeat: " + "one two three four five six seven eight. " * 70, n_tokens=8)
+    assert len(long.prompt) > FIRST_NUM_CTX
+    for job in jobs:
+        assert smol.engine.admit(job)
+    for _ in range(5):
+        smol.engine.step()
+    was_grown = smol.engine.is_grown
+    assert smol.engine.admit(long)
+    smol.run()
+    assert (was_grown, smol.engine.is_grown) == (False, True)
+    for job in [*jobs, long]:
+        answer = greedy_answer(smollm2_gguf, job.prompt, n_tokens=job.max_new_tokens)
+        assert first_difference(answer, smol.tokens(job.ref.job_id)) is None
+
+
+def test_engine_stop_string_cuts_text_and_ends(tiny: Bench) -> None:
+    """The text ends before the stop string, which may straddle tokens."""
+    assert tiny.engine.admit(tiny.job("free", "Count to 5.", n_tokens=64))
+    tiny.run()
+    text = tiny.text("free")
+    middle = text[len(text) // 2 : len(text) // 2 + 3]
+    assert tiny.engine.admit(tiny.job("cut", "Count to 5.", n_tokens=64, stop=(middle,)))
+    tiny.run()
+    assert tiny.text("cut") == text[: text.index(middle)]
+    assert tiny.finished("cut").reason is DoneReason.STOP
+
+
+def test_engine_limit_ends_with_length(tiny: Bench) -> None:
+    """A job generates at most what it may, and none at all for 0."""
+    assert tiny.engine.admit(tiny.job("three", "Count to 9.", n_tokens=3))
+    assert tiny.engine.admit(tiny.job("none", "Count to 9.", n_tokens=0))
+    tiny.run()
+    assert len(tiny.tokens("three")) == tiny.finished("three").generated_tokens == 3
+    assert tiny.finished("three").reason is DoneReason.LENGTH
+    assert tiny.tokens("none") == []
+    assert tiny.finished("none").reason is DoneReason.LENGTH
+
+
+def test_engine_full_refuses_and_cancel_frees_a_slot(tiny: Bench) -> None:
+    """With all slots taken a job is not admitted; a cancelled job says nothing more and frees its slot at once."""
+    for name in ("a", "b", "c"):
+        assert tiny.engine.admit(tiny.job(name, "Count to 9.", n_tokens=100))
+    late = tiny.job("d", "Hello", n_tokens=5)
+    assert not tiny.engine.admit(late)
+    tiny.engine.step()
+    assert tiny.engine.cancel("b")
+    assert not tiny.engine.cancel("b")
+    assert tiny.outcomes == {"b": Outcome.CANCELLED}
+    assert tiny.engine.admit(late)
+    tiny.run()
+    assert tiny.outcomes["d"] is Outcome.FINISHED
+    assert not [part for part in tiny.parts if part.job_id == "b" and isinstance(part, Finished | Failed)]
+
+
+def test_engine_parts_are_numbered_without_gaps(tiny: Bench) -> None:
+    """Every part of a job carries the next number."""
+    assert tiny.engine.admit(tiny.job("a", "Count to 9.", n_tokens=20))
+    assert tiny.engine.admit(tiny.job("b", "Hello", n_tokens=20))
+    tiny.run()
+    for name in ("a", "b"):
+        numbers = [part.seq for part in tiny.parts if part.job_id == name and isinstance(part, Delta | Finished)]
+        assert numbers == list(range(1, len(numbers) + 1))

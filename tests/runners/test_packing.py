@@ -1,0 +1,79 @@
+"""The packer: every decoding slot is served, budgets hold, prompts advance side by side."""
+
+from typing import cast
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from actors.messages.job import SamplingOptions
+from actors.messages.model import JobRef
+from runners.jobs import PreparedJob, RunningJob
+from runners.llama.sampler import Sampler
+from runners.packing import SLOWEST_STEP, PrefillBudget, pack
+from runners.slots import Slot
+from runners.stops import StopMatcher
+
+
+def _slot(index: int, *, prompt: int, done: int, decoding: bool) -> Slot:
+    job = PreparedJob(
+        ref=JobRef(str(index), 1, "gw"),
+        prompt=list(range(prompt)),
+        sampling=SamplingOptions(),
+        max_new_tokens=1,
+        stop=(),
+        return_context=False,
+    )
+    running = RunningJob(job, cast("Sampler", None), StopMatcher(()), admitted_ns=0, cached_tokens=0)
+    tokens = job.prompt if decoding else job.prompt[: min(done, prompt - 1)]
+    return Slot(index, tokens=[*tokens], job=running, next_token=7 if decoding else None)
+
+
+_SLOTS = st.lists(
+    st.one_of(
+        st.none(),
+        st.tuples(st.integers(1, 600), st.integers(0, 600), st.booleans()),
+    ),
+    min_size=1,
+    max_size=8,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(rows=_SLOTS, budget=st.integers(1, 512))
+def test_pack_serves_every_decoder_and_keeps_the_budget(rows: list[tuple[int, int, bool] | None], budget: int) -> None:
+    """Shares ascend, fit the batch and the budget, never exceed a prompt, and waste no budget."""
+    slots = [
+        Slot(index) if row is None else _slot(index, prompt=row[0], done=row[1], decoding=row[2])
+        for index, row in enumerate(rows)
+    ]
+    shares = pack(slots, capacity=512, prefill_tokens=budget)
+    indexes = [share.slot.index for share in shares]
+    assert indexes == sorted(set(indexes))
+    decoding = [share for share in shares if share.slot.is_decoding]
+    prefill = [share for share in shares if not share.slot.is_decoding]
+    assert {s.slot.index for s in decoding} == {s.index for s in slots if s.is_decoding}
+    assert all(share.n_tokens == 1 for share in decoding)
+    assert all(0 < share.n_tokens <= share.slot.remaining_prompt() for share in prefill)
+    wanted = sum(slot.remaining_prompt() for slot in slots)
+    assert sum(share.n_tokens for share in prefill) == min(budget, 512 - len(decoding), wanted)
+
+
+def test_pack_shares_the_budget_between_prompts() -> None:
+    """Two long prompts each get half of a step."""
+    slots = [_slot(0, prompt=900, done=0, decoding=False), _slot(1, prompt=900, done=0, decoding=False)]
+    shares = pack(slots, capacity=512, prefill_tokens=512)
+    assert [share.n_tokens for share in shares] == [256, 256]
+
+
+def test_budget_shrinks_after_slow_steps_and_grows_after_quick_ones() -> None:
+    """Prompt chunks get smaller while they make steps too slow for the streams beside them."""
+    budget = PrefillBudget(512)
+    budget.observe(n_decoding=4, n_prefill=0, took_ns=10_000_000)
+    start = budget.tokens(n_decoding=4)
+    budget.observe(n_decoding=4, n_prefill=start, took_ns=int(10_000_000 * SLOWEST_STEP) + 1)
+    smaller = budget.tokens(n_decoding=4)
+    assert smaller < start
+    for _ in range(3):
+        budget.observe(n_decoding=4, n_prefill=budget.tokens(n_decoding=4), took_ns=11_000_000)
+    assert budget.tokens(n_decoding=4) > smaller
+    assert budget.tokens(n_decoding=0) == 512

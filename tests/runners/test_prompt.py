@@ -1,0 +1,152 @@
+"""Prompts that fit: rendering, cutting, limits and refusals."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from actors.errors import InvalidRequest, PromptTooLong
+from actors.messages.job import ChatMessage, ChatPrompt, JobBody, RawPrompt, SamplingOptions
+from actors.messages.launcher_to_runner import RendererAssignment
+from actors.messages.model import JobRef, LoadPlan
+from runners.jobs import PreparedJob
+from runners.llama.binding import start_backend
+from runners.llama.model import Model
+from runners.prompt import PromptPreparer, cut_middle
+from runners.rendering import RendererClient
+from runners.tokenizer import Tokenizer
+from tests.support.entry import running_entry
+
+pytestmark = [pytest.mark.model, pytest.mark.processes]
+
+NUM_CTX = 256
+
+
+class Desk:
+    """A preparer for the tiny model."""
+
+    def __init__(self, model: Model, preparer: PromptPreparer) -> None:
+        self.model = model
+        self._preparer = preparer
+
+    async def prepare(self, body: JobBody) -> PreparedJob:
+        """Prepare one job."""
+        return await self._preparer.prepare(JobRef("job", 1, "gw"), body)
+
+    def text(self, job: PreparedJob) -> str:
+        """Give a prompt's text, control tokens shown."""
+        return b"".join(self.model._convert(token, special=True) for token in job.prompt).decode()
+
+
+@pytest.fixture
+async def desk(tiny_gguf: Path, run_dir: Path) -> AsyncIterator[Desk]:
+    """The tiny model's preparer with a real renderer process."""
+    endpoint = f"ipc://{run_dir}/renderer.sock"
+    plan = LoadPlan(num_ctx=NUM_CTX, n_slots=1)
+    start_backend()
+    model = Model(str(tiny_gguf), plan)
+    tokenizer = Tokenizer(model)
+    renderer = RendererClient(endpoint, identity="test")
+    with running_entry("runners.renderer", RendererAssignment(endpoint=endpoint)):
+        yield Desk(model, PromptPreparer(tokenizer, renderer, plan))
+    renderer.close()
+    tokenizer.close()
+    model.close()
+
+
+def _chat(*messages: tuple[str, str]) -> ChatPrompt:
+    return ChatPrompt(messages=tuple(ChatMessage(role=role, content=content) for role, content in messages))
+
+
+async def test_prepare_chat_uses_the_models_template(desk: Desk) -> None:
+    """Messages are rendered by the template in the file and opened for the assistant."""
+    text = desk.text(await desk.prepare(JobBody(prompt=_chat(("user", "Hello")))))
+    assert "<|im_start|>user\nHello<|im_end|>" in text
+    assert text.rstrip().endswith(("assistant", "<think>"))
+
+
+async def test_prepare_last_assistant_message_stays_open(desk: Desk) -> None:
+    """A trailing assistant message is the beginning of the answer."""
+    text = desk.text(await desk.prepare(JobBody(prompt=_chat(("user", "Hello"), ("assistant", "I am")))))
+    assert text.endswith("I am")
+
+
+async def test_prepare_context_tokens_come_first(desk: Desk) -> None:
+    """Tokens of an earlier reply precede the rendered prompt untouched."""
+    prompt = ChatPrompt(messages=(ChatMessage(role="user", content="Hello"),), context_tokens=(5, 6, 7))
+    job = await desk.prepare(JobBody(prompt=prompt))
+    assert job.prompt[:3] == [5, 6, 7]
+
+
+@pytest.mark.parametrize("token", [-1, 10**9])
+async def test_prepare_foreign_token_ids_are_refused(desk: Desk, token: int) -> None:
+    """An id outside the vocabulary would crash llama.cpp; it is a clear error instead."""
+    prompt = ChatPrompt(messages=(ChatMessage(role="user", content="Hello"),), context_tokens=(token,))
+    with pytest.raises(InvalidRequest, match=f"context holds {token}"):
+        await desk.prepare(JobBody(prompt=prompt))
+
+
+async def test_prepare_long_chat_loses_its_oldest_messages(desk: Desk) -> None:
+    """System and last message stay, the oldest others go, and the loss is counted."""
+    turns = [("user" if number % 2 == 0 else "assistant", f"number {number} " * 12) for number in range(20)]
+    job = await desk.prepare(JobBody(prompt=_chat(("system", "Be brief."), *turns, ("user", "And now?"))))
+    text = desk.text(job)
+    assert len(job.prompt) < NUM_CTX
+    assert job.truncated_messages > 0
+    assert job.truncated_tokens == 0
+    assert "Be brief." in text
+    assert "And now?" in text
+    assert "number 0 " not in text
+    kept = 20 - job.truncated_messages
+    assert (f"number {19 - kept + 1} " in text) == (kept > 0)
+
+
+async def test_prepare_long_text_is_cut_in_the_middle_or_refused(desk: Desk) -> None:
+    """One endless message keeps its beginning and its end; with `truncate` off it is refused with both numbers."""
+    body = JobBody(prompt=RawPrompt(text="begin " + "filler " * 900 + "end"))
+    job = await desk.prepare(body)
+    assert len(job.prompt) < NUM_CTX
+    assert job.truncated_tokens > 0
+    assert desk.text(job).startswith("begin")
+    assert desk.text(job).endswith("end")
+    with pytest.raises(PromptTooLong, match=f"in a context of {NUM_CTX}"):
+        await desk.prepare(JobBody(prompt=body.prompt, truncate=False))
+
+
+async def test_prepare_limits_the_answer_to_what_fits(desk: Desk) -> None:
+    """Unlimited answers end with the context, the caller's own if that is smaller."""
+    whole = await desk.prepare(JobBody(prompt=RawPrompt(text="Hello")))
+    assert len(whole.prompt) + whole.max_new_tokens == NUM_CTX
+    small = await desk.prepare(JobBody(prompt=RawPrompt(text="Hello"), num_ctx=64))
+    assert len(small.prompt) + small.max_new_tokens == 64
+    few = await desk.prepare(JobBody(prompt=RawPrompt(text="Hello"), num_predict=5))
+    assert few.max_new_tokens == 5
+
+
+async def test_prepare_draws_a_seed_unless_given(desk: Desk) -> None:
+    """A negative seed is replaced by a random one, so that two answers differ."""
+    drawn = {(await desk.prepare(JobBody(prompt=RawPrompt(text="Hello")))).sampling.seed for _ in range(3)}
+    assert len(drawn) == 3
+    fixed = JobBody(prompt=RawPrompt(text="Hello"), sampling=SamplingOptions(seed=7))
+    assert (await desk.prepare(fixed)).sampling.seed == 7
+
+
+async def test_prepare_empty_prompt_is_refused(desk: Desk) -> None:
+    """A prompt without tokens has nothing to continue."""
+    with pytest.raises(InvalidRequest, match="no tokens"):
+        await desk.prepare(JobBody(prompt=RawPrompt(text="")))
+
+
+@settings(max_examples=200, deadline=None)
+@given(n_tokens=st.integers(0, 400), limit=st.integers(2, 300), n_keep=st.integers(-5, 400))
+def test_cut_middle_fits_and_keeps_both_ends(n_tokens: int, limit: int, n_keep: int) -> None:
+    """The result fits, begins like the prompt and ends like it."""
+    tokens = list(range(n_tokens))
+    kept = cut_middle(tokens, limit=limit, n_keep=n_keep)
+    assert len(kept) <= limit
+    if n_tokens:
+        assert kept[-1] == tokens[-1]
+    if n_tokens <= limit:
+        assert kept == tokens

@@ -1,0 +1,46 @@
+"""Which slot a job gets."""
+
+from typing import cast
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from runners.jobs import RunningJob
+from runners.slots import WORTH_REUSING_TOKENS, Slot, common_prefix, slot_for
+
+_BUSY = cast("RunningJob", object())
+_TOKENS = st.lists(st.integers(0, 3), max_size=40)
+
+
+@settings(max_examples=300, deadline=None)
+@given(left=_TOKENS, right=_TOKENS)
+def test_common_prefix_agrees_with_counting(left: list[int], right: list[int]) -> None:
+    """Bisection finds what counting finds."""
+    expected = 0
+    while expected < min(len(left), len(right)) and left[expected] == right[expected]:
+        expected += 1
+    assert common_prefix(left, right) == expected
+
+
+def test_slot_for_long_shared_prefix_takes_the_warm_slot() -> None:
+    """A conversation comes back to the slot that remembers it."""
+    history = list(range(WORTH_REUSING_TOKENS + 1))
+    slots = [Slot(0), Slot(1, tokens=[*history, 99]), Slot(2)]
+    assert slot_for([*history, 5], slots) is slots[1]
+
+
+def test_slot_for_nothing_shared_stays_beside_the_running() -> None:
+    """A new job closes up with running slots, because llama.cpp decodes consecutive slots in one pass."""
+    slots = [Slot(0), Slot(1), Slot(2, job=_BUSY), Slot(3, last_used=1), Slot(4)]
+    assert slot_for([1, 2, 3], slots) is slots[1]
+
+
+def test_slot_for_idle_engine_spares_recent_histories() -> None:
+    """With nothing running, the least recently used slot is overwritten."""
+    slots = [Slot(0, last_used=3), Slot(1, last_used=1), Slot(2, last_used=2)]
+    assert slot_for([1], slots) is slots[1]
+
+
+def test_slot_for_all_taken_gives_none() -> None:
+    """There is no slot when every one has a job."""
+    assert slot_for([1], [Slot(0, job=_BUSY)]) is None

@@ -1,0 +1,71 @@
+"""llama.cpp's own answer: one sequence, one token at a time, no slots, no chunks, no reuse.
+
+The simplest loop over the low-level API, against which the engine's tokens are compared. It also tells how far apart
+the two best logits were at each step, because the shape of a batch may flip a near-tie.
+"""
+
+import ctypes
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import llama_cpp.llama_cpp as native
+import numpy as np
+
+NEAR_TIE = 0.25
+"""Logit distance below which a difference between two shapes of batch is rounding, not an error."""
+
+
+@dataclasses.dataclass(frozen=True)
+class GreedyAnswer:
+    """Tokens of a greedy answer and, per token, the distance between the two best logits."""
+
+    tokens: list[int]
+    margins: list[float]
+
+
+def greedy_answer(path: Path, prompt: list[int], *, n_tokens: int) -> GreedyAnswer:
+    """Decode `n_tokens` greedily after `prompt`, ending early at an end-of-generation token (included)."""
+    native.llama_backend_init()
+    model_params = native.llama_model_default_params()
+    model_params.n_gpu_layers = 0
+    model = native.llama_model_load_from_file(str(path).encode(), model_params)
+    params = native.llama_context_default_params()
+    params.n_ctx, params.n_batch, params.n_threads, params.n_threads_batch = 2048, 2048, 2, 2
+    context = native.llama_init_from_model(model, params)
+    vocab = native.llama_model_get_vocab(model)
+    n_vocab = native.llama_vocab_n_tokens(vocab)
+    tokens: list[int] = []
+    margins: list[float] = []
+    pending = prompt
+    while len(tokens) < n_tokens:
+        _decode(context, pending)
+        logits = np.ctypeslib.as_array(native.llama_get_logits_ith(context, -1), shape=(n_vocab,))
+        best = int(np.argmax(logits))
+        top_two = np.partition(logits, -2)[-2:]
+        tokens.append(best)
+        margins.append(float(top_two[1] - top_two[0]))
+        if native.llama_vocab_is_eog(vocab, best):
+            break
+        pending = [best]
+    native.llama_free(context)
+    native.llama_model_free(model)
+    return GreedyAnswer(tokens, margins)
+
+
+def first_difference(answer: GreedyAnswer, tokens: list[int]) -> tuple[int, float] | None:
+    """Give position and margin of the first token that differs beyond rounding, None when the answers agree.
+
+    After a near-tie went the other way the texts may part for good, so nothing behind it is compared.
+    """
+    for position, (expected, got) in enumerate(zip(answer.tokens, tokens, strict=False)):
+        if expected != got:
+            margin = answer.margins[position]
+            return None if margin < NEAR_TIE else (position, margin)
+    return None if len(tokens) == len(answer.tokens) else (min(len(tokens), len(answer.tokens)), float("inf"))
+
+
+def _decode(context: Any, tokens: list[int]) -> None:
+    array = (native.llama_token * len(tokens))(*tokens)
+    batch = native.llama_batch_get_one(ctypes.cast(array, ctypes.POINTER(native.llama_token)), len(tokens))
+    assert native.llama_decode(context, batch) == 0
