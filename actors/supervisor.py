@@ -183,4 +183,4 @@ def _version() -> str:
     try:
         return metadata.version("llamactor")
     except metadata.PackageNotFoundError:  # run from its source folder
-        return "unknown"
+        return "0+unknown"

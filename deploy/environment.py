@@ -3,8 +3,10 @@
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import tomllib
 from pathlib import Path
 
@@ -44,8 +46,10 @@ class Environment:
             # The version alone does not tell a CPU wheel from a CUDA one, hence by force.
             self._pip("install", "--quiet", "--force-reinstall", "--no-deps", str(wheel))
         say("installing the dependencies")
-        project = ["--editable", str(ROOT)] if self._is_for_development else [str(ROOT)]
-        self._pip("install", "--quiet", *project, *self._development_requirements())
+        if self._is_for_development:
+            self._pip("install", "--quiet", *self._development_requirements(), "--editable", str(ROOT))
+        else:
+            self._install_copy()
         self._run(str(self.python), "-c", "import llama_cpp.llama_cpp")
         (self.folder / _STAMP).write_text(json.dumps(self._wanted()))
 
@@ -74,9 +78,17 @@ class Environment:
         found = subprocess.run(command, capture_output=True, text=True, check=False)
         return found.returncode == 0 and found.stdout.strip() == sys.version.strip()
 
+    def _install_copy(self) -> None:
+        # From a copy of the sources: building leaves files beside them, which would be root's in a user's checkout.
+        with tempfile.TemporaryDirectory() as scratch:
+            for package in _packages():
+                shutil.copytree(package, Path(scratch, package.name), ignore=shutil.ignore_patterns("__pycache__"))
+            for name in ("pyproject.toml", "README.md", "LICENSE"):
+                shutil.copy(ROOT / name, scratch)
+            self._pip("install", "--quiet", "--upgrade", "--force-reinstall", "--no-deps", scratch)
+            self._pip("install", "--quiet", scratch)
+
     def _development_requirements(self) -> list[str]:
-        if not self._is_for_development:
-            return []
         project = tomllib.loads((ROOT / "pyproject.toml").read_text())
         return list(project["dependency-groups"]["dev"])  # pip before 25.1 cannot read groups itself
 

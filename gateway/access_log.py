@@ -12,7 +12,6 @@ from hypercorn.typing import ResponseSummary, WWWScope
 from actors.log import get_logger
 
 _POLLED_METHODS = {"GET", "HEAD", "OPTIONS"}
-_CLIENT_LEFT = 499
 _SERVER_ERROR = 500
 
 log = get_logger(__name__)
@@ -27,17 +26,26 @@ class AccessLog(Logger):
         self.error_logger = log
 
     async def access(self, request: WWWScope, response: ResponseSummary | None, request_time: float) -> None:
-        """Log one finished request; without a response, the client left before it began."""
-        method = str(request.get("method", ""))
-        status = response["status"] if response is not None else _CLIENT_LEFT
-        is_quiet = method in _POLLED_METHODS and status < _SERVER_ERROR
-        client = request.get("client")
-        log.log(
-            logging.DEBUG if is_quiet else logging.INFO,
-            "%d | %.3f ms | %s | %s %s",
-            status,
-            request_time * 1e3,
-            client[0] if client else "-",
-            method,
-            request["path"],
-        )
+        """Log one finished request.
+
+        Without a response Hypercorn means that the client has left; it says so too when the client closes right after
+        the last byte, so `GatewayConnection` logs that, which knows.
+        """
+        if response is not None:
+            log_access(request, response["status"], request_time)
+
+
+def log_access(request: WWWScope, status: int, duration_s: float) -> None:
+    """Write one access line."""
+    method = str(request.get("method", ""))
+    is_quiet = method in _POLLED_METHODS and status < _SERVER_ERROR
+    client = request.get("client")
+    log.log(
+        logging.DEBUG if is_quiet else logging.INFO,
+        "%d | %.3f ms | %s | %s %s",
+        status,
+        duration_s * 1e3,
+        client[0] if client else "-",
+        method,
+        request["path"],
+    )

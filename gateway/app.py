@@ -7,7 +7,7 @@ from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
 from werkzeug.routing import RequestRedirect
 
-from actors.errors import Draining, InvalidRequest, LlamactorError
+from actors.errors import Draining, InvalidRequest, LlamactorError, NotAvailable
 from actors.log import get_logger
 from gateway.connection import GatewayConnection, GatewayRequest
 from gateway.errors import Family, error_body, retry_after_s, status_of
@@ -63,6 +63,8 @@ def error_response(error: LlamactorError) -> Response:
     seconds = retry_after_s(error)
     if seconds is not None:
         response.headers["Retry-After"] = str(seconds)
+    if isinstance(error, NotAvailable):
+        response.headers["X-Should-Retry"] = "false"  # OpenAI's clients retry any other 5xx
     return response
 
 
@@ -95,7 +97,9 @@ def _add_error_handlers(app: QuartTrio) -> None:
     @app.errorhandler(MethodNotAllowed)
     async def on_wrong_method(error: MethodNotAllowed) -> Response:
         response = Response(_NOT_ALLOWED, status=405, content_type=_TEXT)
-        response.headers["Allow"] = ", ".join(sorted(set(error.valid_methods or ()) - {"OPTIONS"}, reverse=True))
+        response.headers["Allow"] = ", ".join(
+            sorted(set(error.valid_methods or ()) - {"OPTIONS"}, key=lambda method: (method != "HEAD", method))
+        )
         return response
 
     @app.errorhandler(HTTPException)

@@ -17,7 +17,11 @@ from quart.wrappers import Request, Response
 from quart_trio.asgi import TrioASGIHTTPConnection
 from quart_trio.wrappers import TrioRequest
 
+from gateway.access_log import log_access
 from gateway.request_body import RequestBody
+
+_CLIENT_LEFT = 499
+"""As nginx and Ollama log it; nobody receives it."""
 
 
 class GatewayRequest(TrioRequest):
@@ -66,6 +70,7 @@ class GatewayConnection(TrioASGIHTTPConnection):
                 await request.body.feed(message.get("body", b""), more=message.get("more_body", False))
             elif message["type"] == "http.disconnect":
                 if not self._is_answered:
+                    log_access(self.scope, _CLIENT_LEFT, trio.current_time() - request.arrived_at)
                     nursery.cancel_scope.cancel()
                 return
 

@@ -15,10 +15,11 @@ _LINGER_NOT = struct.pack("ii", 1, 0)  # struct linger: on, 0 s
 
 
 class ConnectionStream(trio.abc.HalfCloseableStream):
-    """A socket stream that gives up on a client which takes nothing for `WRITE_DEADLINE_S`."""
+    """A socket stream that gives up on a client which takes nothing for `write_deadline_s`."""
 
-    def __init__(self, inner: trio.SocketStream) -> None:
+    def __init__(self, inner: trio.SocketStream, *, write_deadline_s: float = WRITE_DEADLINE_S) -> None:
         self._inner = inner
+        self._write_deadline_s = write_deadline_s
         self.socket = inner.socket
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
@@ -30,7 +31,7 @@ class ConnectionStream(trio.abc.HalfCloseableStream):
         """
         view = memoryview(data)
         while view:
-            with trio.move_on_after(WRITE_DEADLINE_S) as deadline:
+            with trio.move_on_after(self._write_deadline_s) as deadline:
                 try:
                     view = view[await self.socket.send(view) :]
                 except OSError as error:

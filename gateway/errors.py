@@ -12,6 +12,7 @@ from gateway.wire.json_text import to_json
 _STATUS: dict[type[LlamactorError], int] = {
     errors.RequestError: 400,
     errors.ModelNotFound: 404,
+    errors.NotAvailable: 501,
     errors.CapacityError: 503,
     errors.StoreError: 400,
     errors.BlobNotFound: 404,

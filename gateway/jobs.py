@@ -4,10 +4,9 @@ Theory of operation. `submit` offers a job to the scheduler and gives it to the 
 `with` block; leaving the block releases the job, which cancels it when it has not ended. What arrives from the
 scheduler and from the runners is matched to jobs by id and attempt; the transitions stand in `gateway.job`.
 
-Nothing waits without a deadline: a job that no scheduler takes fails after `SCHEDULER_DEADLINE_S`; one that was granted
-but not accepted within `ACCEPT_DEADLINE_S` counts as lost; an accepted one ends with its runner, whose death the
-scheduler reports, or which a new scheduler does not announce within `REANNOUNCE_S`. The queue's own deadline is the
-scheduler's.
+Nothing waits without a deadline (`Deadlines`): a job that no scheduler takes fails; one that was granted but not
+accepted counts as lost; an accepted one ends with its runner, whose death the scheduler reports, or which a new
+scheduler does not announce. The queue's own deadline is the scheduler's.
 
 Bounds: retained bodies hold at most `MAX_RETAINED_BYTES` together; beyond that a request is refused with `QueueFull`.
 Ordering: all methods run on trio's thread and never block.
@@ -16,6 +15,7 @@ Ordering: all methods run on trio's thread and never block.
 import contextlib
 import secrets
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import trio
 
@@ -40,25 +40,34 @@ from gateway.job import Job, JobRequest, JobState
 from gateway.questions import Questions
 from gateway.subscriptions import Subscriptions
 
-SCHEDULER_DEADLINE_S = 10.0
-ACCEPT_DEADLINE_S = 30.0
-"""From grant to `Accepted` a runner renders and tokenises the prompt, both bounded by less."""
-REANNOUNCE_S = 10.0
-"""A new scheduler waits 3 s at most for the launchers to list their runners."""
 LAST_WORDS_S = 0.1
 """What a runner sent before its death may still be in our socket when the scheduler's report of it arrives."""
 MAX_RETAINED_BYTES = 256 << 20
-_TICK_S = 0.5
 _SETTLE_S = 0.02
 _codec: Codec[ToGateway] = Codec(ToGateway)
 
 log = get_logger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """How long jobs wait for whom."""
+
+    scheduler_s: float = 10.0
+    """For a scheduler to be heard at all."""
+    accept_s: float = 30.0
+    """From grant to `Accepted`: a runner renders and tokenises the prompt, both bounded by less."""
+    reannounce_s: float = 10.0
+    """For a new scheduler to announce the runners; it waits 3 s at most for the launchers to list them."""
+    tick_s: float = 0.5
+    """Between two looks at the deadlines."""
+
+
 class Jobs:
     """Owns the jobs of one gateway worker, its link to the scheduler and its subscriptions."""
 
-    def __init__(self, scheduler_endpoint: str) -> None:
+    def __init__(self, scheduler_endpoint: str, *, deadlines: Deadlines = Deadlines()) -> None:
+        self._deadlines = deadlines
         self.gateway_id = f"gw-{secrets.token_hex(8)}"
         self._jobs: dict[str, Job] = {}
         self._retained_bytes = 0
@@ -126,7 +135,7 @@ class Jobs:
         try:
             self._link.send(job.request.submit(job.job_id, job.attempt), *payload)
         except Backlogged:
-            self._fail(job, SchedulerUnavailable(SCHEDULER_DEADLINE_S))
+            self._fail(job, SchedulerUnavailable(self._deadlines.scheduler_s))
 
     def _release(self, job: Job) -> None:
         if job.state is not JobState.ENDED:
@@ -228,7 +237,7 @@ class Jobs:
 
     def _on_new_scheduler(self) -> None:
         self._announced.clear()
-        self._reannounce_by = trio.current_time() + REANNOUNCE_S
+        self._reannounce_by = trio.current_time() + self._deadlines.reannounce_s
         self._must_offer_again = True
         self._start(self._offer_again)
 
@@ -301,7 +310,7 @@ class Jobs:
 
     async def _watch_deadlines(self) -> None:
         while True:
-            await trio.sleep(_TICK_S)
+            await trio.sleep(self._deadlines.tick_s)
             now = trio.current_time()
             if self._link.is_connected:
                 self._last_connected = now
@@ -314,11 +323,11 @@ class Jobs:
 
     def _check_deadline(self, job: Job, now: float) -> None:
         if job.state is JobState.OFFERED:
-            if now - max(job.offered_at, self._last_connected) > SCHEDULER_DEADLINE_S:
-                self._give_up(job, SchedulerUnavailable(SCHEDULER_DEADLINE_S))
-        elif job.state is JobState.GRANTED and job.granted_at is not None and now - job.granted_at > ACCEPT_DEADLINE_S:
+            if now - max(job.offered_at, self._last_connected) > self._deadlines.scheduler_s:
+                self._give_up(job, SchedulerUnavailable(self._deadlines.scheduler_s))
+        elif job.state is JobState.GRANTED and now - (job.granted_at or now) > self._deadlines.accept_s:
             self._subscriptions.cancel(job.runner_id, job.job_id)
-            self._lose(job, RunnerDied(f"it did not take the request within {ACCEPT_DEADLINE_S:.0f} s"))
+            self._lose(job, RunnerDied(f"it did not take the request within {self._deadlines.accept_s:.0f} s"))
 
     def _start(self, task: object, *args: object) -> None:
         if self._nursery is not None:

@@ -12,7 +12,7 @@ import trio
 from actors.errors import ModelNotFound, TemplateRequired
 from actors.messages.model import ModelDetails, ModelSpec
 from registry.capabilities import EMBEDDING, capabilities_of
-from registry.engine import PromptEngine, prompt_engine
+from registry.engine import CHAT_TEMPLATE, PromptEngine, prompt_engine
 from registry.estimate import kv_bytes_per_token, n_ctx_train, n_layers
 from registry.model import InstalledModel
 from registry.store import Store
@@ -30,6 +30,8 @@ class ServedModel:
     spec: ModelSpec
     capabilities: tuple[str, ...]
     engine: PromptEngine
+    knows_developer: bool
+    """Whether the chat template has a developer role of its own."""
 
     @property
     def canonical(self) -> str:
@@ -94,7 +96,14 @@ class Models:
             is_embedding=EMBEDDING in capabilities,
             details=details_of(installed),
         )
-        return ServedModel(name, installed, spec, capabilities, prompt_engine(installed, gguf))
+        return ServedModel(
+            requested=name,
+            installed=installed,
+            spec=spec,
+            capabilities=capabilities,
+            engine=prompt_engine(installed, gguf),
+            knows_developer="developer" in gguf.text(CHAT_TEMPLATE),
+        )
 
 
 def details_of(installed: InstalledModel) -> ModelDetails:

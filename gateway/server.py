@@ -10,13 +10,13 @@ from collections.abc import Sequence
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
-from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ASGIFramework, ConnectionState
 
 from actors.log import get_logger
 from gateway.access_log import AccessLog
-from gateway.connection_stream import ConnectionStream
+from gateway.client_connection import ClientConnection
+from gateway.connection_stream import WRITE_DEADLINE_S, ConnectionStream
 
 IDLE_CONNECTION_S = 75.0
 """How long a connection may stay idle, and how long the head of a request may take; nginx's default."""
@@ -41,11 +41,14 @@ def hypercorn_config() -> Config:
 class Server:
     """Serves one app on listening sockets until it is told to drain."""
 
-    def __init__(self, app: ASGIFramework, *, drain_timeout_s: float) -> None:
+    def __init__(
+        self, app: ASGIFramework, *, drain_timeout_s: float, write_deadline_s: float = WRITE_DEADLINE_S
+    ) -> None:
         self._app = ASGIWrapper(app)
         self._config = hypercorn_config()
         self._context = WorkerContext(None)
         self._drain_timeout_s = drain_timeout_s
+        self._write_deadline_s = write_deadline_s
         self._streams: set[ConnectionStream] = set()
         self._drain_wanted = trio.Event()
         self._last_closed = trio.Event()  # set when draining has closed the last connection
@@ -100,10 +103,13 @@ class Server:
             await trio.serve_listeners(self._serve_connection, [listener], handler_nursery=connections)
 
     async def _serve_connection(self, accepted: trio.SocketStream) -> None:
-        stream = ConnectionStream(accepted)
+        stream = ConnectionStream(accepted, write_deadline_s=self._write_deadline_s)
         self._streams.add(stream)
-        try:
-            await TCPServer(self._app, self._config, self._context, ConnectionState({}), stream)  # type: ignore[arg-type]  # TLS or not
+        try:  # whatever is wrong with one connection must not end the others
+            await ClientConnection(self._app, self._config, self._context, ConnectionState({}), stream)  # type: ignore[arg-type]  # TLS or not
+        except Exception:
+            log.exception("a connection failed by a bug")
+            stream.abort()
         finally:
             self._streams.discard(stream)
             if not self._streams and self.is_draining:

@@ -5,7 +5,7 @@ and that no Go template is guessed from the Jinja one, which is used as it is. N
 before the manifest is written as the last act; a failure leaves at most unreferenced blobs, which pruning removes.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -59,12 +59,12 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     completed: int = 0
 
 
-def create(store: Store, request: CreateRequest) -> Iterator[Progress]:
-    """Make a model; the iterator does the work and blocks on the file system between its lines.
+def create(store: Store, request: CreateRequest) -> Generator[Progress, None, None]:
+    """Make a model; the generator does the work and blocks on the file system between its lines.
 
     Returns:
         Progress lines, `success` being the last. What is wrong with the request alone is raised by the call itself,
-        everything else by the iterator.
+        everything else by the generator, which may be closed at any time.
 
     Raises:
         InvalidName: the target or the source is no model name.
@@ -101,7 +101,7 @@ class _Creation:
         self._layers: tuple[NewLayer, ...] = ()
         self._inherited = ModelConfig()
 
-    def run(self) -> Iterator[Progress]:
+    def run(self) -> Generator[Progress, None, None]:
         self._refuse_what_is_missing()
         if self._request.source:
             self._take_model(self._request.source)

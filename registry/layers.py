@@ -20,7 +20,7 @@ _STOP_BY_RENDERER = {"gemma4": ["<turn|>"]}
 
 @dataclass(frozen=True, slots=True)
 class NewLayer:
-    """A layer of the manifest to be, whether its blob was written for it, and its text if it is one of the request's."""
+    """A layer of the manifest to be: whether its blob was written for it, and its text if the request brought it."""
 
     layer: Layer
     is_new: bool = False

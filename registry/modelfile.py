@@ -30,6 +30,7 @@ _COMMANDS = (
 _ROLES = ("system", "user", "assistant")
 _SEMVER = re.compile(r"v?(0|[1-9]\d*)(\.(0|[1-9]\d*)(\.(0|[1-9]\d*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?)?)?", re.ASCII)
 _NEWLINES = "\r\n"
+_NEWLINE = re.compile(r"[\r\n]")
 _BLANKS = " \t"
 
 
@@ -208,8 +209,8 @@ def _value(text: str, start: int) -> tuple[str, int]:
 
 
 def _line_end(text: str, start: int) -> int:
-    ends = [end for mark in _NEWLINES if (end := text.find(mark, start)) >= 0]
-    return min(ends, default=len(text))
+    found = _NEWLINE.search(text, start)
+    return found.start() if found else len(text)
 
 
 def _line(text: str, position: int) -> int:

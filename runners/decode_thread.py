@@ -63,15 +63,15 @@ class DecodeThread:
     def _run(self) -> None:
         try:
             loop = self._loop = DecodeLoop(self._assignment, self._publisher, self._on_event)
+            try:
+                while loop.turn(self._commands):
+                    pass
+            finally:
+                loop.close()
         except LlamactorError as error:
             self._on_event(Broken(error.as_failure()))
-            return
-        try:
-            while loop.turn(self._commands):
-                pass
         except Exception as error:
             log.exception("the decode thread met a bug")
             self._on_event(Broken(Failure("bug", f"the decode thread met a bug: {error!r}")))
         finally:
-            loop.close()
             self._publisher.close()

@@ -89,6 +89,8 @@ class Publisher:
         os.eventfd_write(self._wake_fd, 1)
 
     def close(self) -> None:
-        """Close the socket; unsent messages linger for the bound that all sockets share."""
+        """Close the socket; unsent messages linger for the bound that all sockets share.
+
+        The eventfd stays open until the process ends: another thread may be about to `wake`.
+        """
         self._socket.close()
-        os.close(self._wake_fd)

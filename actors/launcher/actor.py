@@ -4,6 +4,7 @@ Everything runs on trio's thread, which is the main thread, since processes are 
 no new runner, the running ones finish their jobs within the drain timeout; a second signal kills at once.
 """
 
+import math
 import os
 import re
 import secrets
@@ -25,7 +26,7 @@ from actors.log import get_logger
 from actors.messages.launcher_to_scheduler import LauncherBeat, LauncherDraining, LauncherHello
 from actors.messages.scheduler_to_gateway import Welcome, WhoAreYou
 from actors.messages.scheduler_to_launcher import KillRunner, StartRunner, ToLauncher
-from actors.sdnotify import notify
+from actors.sdnotify import notify, watchdog_interval_s
 from actors.settings import Settings
 
 _RUNNER_ENTRY = "LLAMACTOR_RUNNER_ENTRY"
@@ -67,6 +68,7 @@ class Launcher:
         self._renderer = renderer
         self._nursery = nursery
         self._facts = Facts()
+        self._watchdog_s = watchdog_interval_s()
         self._runners = Runners(
             settings=settings,
             spare=spare,
@@ -103,7 +105,8 @@ class Launcher:
         self._runners.kill_all("a second stop signal")
 
     def _beat(self) -> LauncherBeat:
-        notify("WATCHDOG=1")
+        if math.isfinite(self._watchdog_s):  # one beat a second is often enough: watchdogs have several
+            notify("WATCHDOG=1")
         return LauncherBeat(host=self._facts.now())
 
     def _send(self, message: msgspec.Struct) -> None:

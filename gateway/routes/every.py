@@ -2,9 +2,16 @@
 
 from quart import Blueprint
 
+from gateway.routes.blobs import blob_routes
 from gateway.routes.chat import chat_routes
+from gateway.routes.create import create_routes
 from gateway.routes.generate import generate_routes
+from gateway.routes.openai_chat import openai_chat_routes
+from gateway.routes.openai_completions import openai_completion_routes
+from gateway.routes.openai_models import openai_model_routes
 from gateway.routes.root import root_routes
+from gateway.routes.store import store_routes
+from gateway.routes.unavailable import unavailable_routes
 from gateway.worker import Worker
 
 
@@ -14,4 +21,11 @@ def blueprints(worker: Worker) -> tuple[Blueprint, ...]:
         root_routes(worker),
         generate_routes(worker),
         chat_routes(worker),
+        store_routes(worker),
+        blob_routes(worker),
+        create_routes(worker),
+        openai_chat_routes(worker),
+        openai_completion_routes(worker),
+        openai_model_routes(worker),
+        unavailable_routes(worker),
     )

@@ -3,13 +3,17 @@
 Fields that may be null are typed so; `Any` and `Raw` stand where the value's check has a text of its own.
 """
 
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import msgspec
 
 from gateway.wire.request_json import RequestBody
+from registry.create import CreateRequest
 
 _NOTHING = msgspec.Raw(b"")
+_MAX_TOKEN_ID = (1 << 31) - 1
+
+TokenId = Annotated[int, msgspec.Meta(ge=0, le=_MAX_TOKEN_ID)]
 
 
 class Inference(RequestBody, frozen=True, kw_only=True):
@@ -36,7 +40,7 @@ class GenerateRequest(Inference, frozen=True, kw_only=True):
     suffix: str | None = None
     system: str | None = None
     template: str | None = None
-    context: list[int] | None = None
+    context: list[TokenId] | None = None
     raw: bool | None = None
     images: list[str] | None = None
 
@@ -116,35 +120,11 @@ class CopyRequest(RequestBody, frozen=True, kw_only=True):
     destination: str | None = None
 
 
-class StoredMessage(msgspec.Struct, frozen=True, kw_only=True):
-    """A message that a model carries."""
-
-    role: str | None = None
-    content: str | None = None
-
-
-class CreateRequest(NamedRequest, frozen=True, kw_only=True):
+class CreateBody(CreateRequest, RequestBody, frozen=True, kw_only=True):
     """Body of `POST /api/create`."""
 
     go_name: ClassVar[str] = "api.CreateRequest"
     go_types: ClassVar[dict[str, str]] = {"messages": "[]api.Message", "messages[]": "api.Alias"}
-    from_: str | None = msgspec.field(name="from", default=None)
-    files: dict[str, str] | None = None
-    adapters: dict[str, str] | None = None
-    draft_files: dict[str, str] | None = None
-    template: str | None = None
-    system: str | None = None
-    renderer: str | None = None
-    parser: str | None = None
-    requires: str | None = None
-    license: str | list[str] | None = None
-    parameters: dict[str, Any] | None = None
-    messages: list[StoredMessage] | None = None
-    quantize: str | None = None
-    quantization: str | None = None
-    remote_host: str | None = None
-    info: dict[str, Any] | None = None
-    stream: bool | None = None
 
 
 class EmbedRequest(RequestBody, frozen=True, kw_only=True):

@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import Any, NoReturn
 
 from jinja2 import Template, TemplateError, nodes
+from jinja2.compiler import CodeGenerator, Frame
 from jinja2.exceptions import SecurityError
 from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
@@ -41,9 +42,21 @@ class _Generation(Extension):
         return parser.parse_statements(("name:endgeneration",), drop_needle=True)
 
 
+class _Code(CodeGenerator):
+    """Compiles `a ~ b` into a call of the sandbox, which bounds the result; Jinja's own has no hook for it."""
+
+    def visit_Concat(self, node: nodes.Concat, frame: Frame) -> None:  # noqa: N802 - Jinja's naming
+        self.write("environment.concatenated((")
+        for part in node.nodes:
+            self.visit(part, frame)
+            self.write(", ")
+        self.write("))")
+
+
 class _Sandbox(ImmutableSandboxedEnvironment):
     """The immutable sandbox, with bounded products: `'x' * 2e9` must not take the memory it asks for."""
 
+    code_generator_class = _Code
     intercepted_binops = frozenset({"*", "**", "+"})
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
@@ -56,6 +69,13 @@ class _Sandbox(ImmutableSandboxedEnvironment):
         if operator == "+" and _length(left) + _length(right) > _LARGEST_PRODUCT:
             raise SecurityError("a sum is too large")
         return super().call_binop(context, operator, left, right)
+
+    def concatenated(self, parts: tuple[Any, ...]) -> str:
+        """Join the operands of `~`."""
+        texts = [str(part) for part in parts]
+        if sum(map(len, texts)) > _LARGEST_PRODUCT:
+            raise SecurityError("a sum is too large")
+        return "".join(texts)
 
 
 def render_chat(

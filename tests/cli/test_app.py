@@ -12,6 +12,11 @@ from tests.cli.double import Double
 
 Actorctl = Callable[..., Result]
 
+_PULL = (
+    "pull is not available in this version: download the GGUF file of m yourself, "
+    "then run 'actorctl create m --from FILE.gguf'"
+)
+
 
 @pytest.mark.parametrize(
     ("arguments", "error"),
@@ -27,8 +32,7 @@ Actorctl = Callable[..., Result]
         (("list", "--wibble"), "unknown flag: --wibble"),
         (("list", "-x"), "unknown shorthand flag: 'x' in -x"),
         (("create", "m", "--file"), "flag needs an argument: --file"),
-        (("pull", "m"), "pull is not available in this version: download the GGUF file of m yourself, "
-                        "then run 'actorctl create m --from FILE.gguf'"),
+        (("pull", "m"), _PULL),
         (("push", "m"), "push is not available in this version"),
     ],
 )  # fmt: skip

@@ -14,6 +14,10 @@ Actorctl = Callable[..., Result]
 
 _CONTENT = b"GGUF and more"
 _DIGEST = f"sha256:{hashlib.sha256(_CONTENT).hexdigest()}"
+_BAD_COMMAND = (
+    '(line 2): command must be one of "from", "license", "template", "system", "adapter", "draft", "renderer", '
+    '"parser", "parameter", "message", or "requires"'
+)
 _STATUSES = [{"status": "parsing GGUF"}, {"status": "writing manifest"}, {"status": "success"}]
 
 
@@ -96,8 +100,7 @@ def test_create_in_an_empty_folder_says_what_is_missing(
     [
         (
             "FROM smollm2\nWIBBLE x\n",
-            '(line 2): command must be one of "from", "license", "template", "system", "adapter", "draft", "renderer", '
-            '"parser", "parameter", "message", or "requires"',
+            _BAD_COMMAND,
         ),
         ("PARAMETER temperature 0\n", "no FROM line"),
         ("FROM m\nPARAMETER wibble 1\n", "unknown parameter 'wibble'"),

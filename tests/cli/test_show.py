@@ -15,7 +15,7 @@ Actorctl = Callable[..., Result]
 REPLY: dict[str, Any] = {
     "license": "MIT",
     "modelfile": "FROM x\n",
-    "parameters": 'stop                           "END"\ntemperature                    0\nnum_predict                    12',
+    "parameters": f'{"stop":<31}"END"\n{"temperature":<31}0\n{"num_predict":<31}12',
     "template": "{{ .Prompt }}",
     "system": "You are\na pirate.",
     "details": {"family": "llama", "parameter_size": "134.52M", "quantization_level": "Q4_1"},

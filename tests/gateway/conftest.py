@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import msgspec
 import pytest
 import trio
 
@@ -18,9 +17,8 @@ from gateway.jobs import Jobs
 from gateway.models import Models
 from gateway.server import Server
 from gateway.worker import Worker
-from registry.manifests import CONFIG, WEIGHTS, Layer, Manifest, ModelConfig
-from registry.names import parse_name
 from registry.store import Store
+from tests.gateway.stub_models import install, write_chat_gguf, write_embedding_gguf
 from tests.support.stub_backend import StubBackend, running_backend
 
 DEADLINE_S = 20.0
@@ -47,17 +45,13 @@ class RunningGateway:
 
 @pytest.fixture
 def store(tmp_path: Path, tiny_gguf: Path) -> Store:
-    """A store that holds the tiny model as `tiny` and, with a system text of its own, as `pirate`."""
+    """A store with `smollm2` (plain chat), `tiny-tools` (thinks, has tools) and `minilm` (embeds)."""
     store = Store(tmp_path / "models")
-    digest = store.blobs.add_file(tiny_gguf)
-    config = ModelConfig(
-        model_format="gguf", model_family="llama", model_families=("llama",), model_type="2.00M", file_type="F16"
-    )
-    content = msgspec.json.encode(config)
-    config_digest, _ = store.blobs.add(content)
-    weights = Layer(WEIGHTS, digest, tiny_gguf.stat().st_size)
-    manifest = Manifest(config=Layer(CONFIG, config_digest, len(content)), layers=(weights,))
-    store.write(parse_name("tiny"), manifest)
+    write_chat_gguf(tmp_path / "chat.gguf")
+    write_embedding_gguf(tmp_path / "embedding.gguf")
+    install(store, "smollm2", tmp_path / "chat.gguf")
+    install(store, "tiny-tools", tiny_gguf)
+    install(store, "minilm", tmp_path / "embedding.gguf")
     return store
 
 
@@ -75,7 +69,10 @@ async def running_gateway(settings: Settings, store: Store) -> AsyncIterator[Run
     jobs = Jobs(settings.scheduler_endpoint)
     servers: list[Server] = []
     worker = Worker(
-        settings=settings, jobs=jobs, models=Models(store), is_draining=lambda: any(each.is_draining for each in servers)
+        settings=settings,
+        jobs=jobs,
+        models=Models(store),
+        is_draining=lambda: any(each.is_draining for each in servers),
     )
     server = Server(create_app(worker), drain_timeout_s=settings.drain_timeout_s)
     servers.append(server)

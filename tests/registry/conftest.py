@@ -122,8 +122,9 @@ def _write_smollm2_stand_in(path: Path) -> None:
         file.truncate(path.stat().st_size + 64 + rows * 576 * 2)
 
 
-def _recording(name: str) -> Any:
+def _recording(name: str) -> dict[str, Any]:
     path = SHARED / "data" / name
     if not path.is_file():
         pytest.skip(f"the recording {name} is not beside the repository")
-    return json.loads(path.read_text())
+    recording: dict[str, Any] = json.loads(path.read_text())
+    return recording

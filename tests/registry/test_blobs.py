@@ -34,24 +34,25 @@ def test_writer_commit_stores_bytes_under_their_digest(blobs: Blobs) -> None:
     assert blobs.path(digest).read_bytes() == b"one two"
     assert blobs.path(digest).stat().st_mode & 0o777 == 0o644
     assert blobs.size(digest) == 7
-    assert os.listdir(blobs.folder) == [digest.replace(":", "-")]
+    assert list(blobs.folder.iterdir()) == [blobs.path(digest)]
 
 
 def test_writer_left_without_commit_leaves_nothing(blobs: Blobs) -> None:
     """An abandoned upload is removed."""
     with blobs.writer() as writer:
         writer.write(b"half")
-    assert os.listdir(blobs.folder) == []
+    assert list(blobs.folder.iterdir()) == []
 
 
 def test_writer_wrong_digest_stores_nothing(blobs: Blobs) -> None:
     """A mismatch names both digests and leaves nothing."""
     expected = digest_of(b"other")
-    with blobs.writer() as writer, pytest.raises(DigestMismatch) as caught:
+    with blobs.writer() as writer:
         writer.write(b"bytes")
-        writer.commit(expected)
+        with pytest.raises(DigestMismatch) as caught:
+            writer.commit(expected)
     assert caught.value.fields == {"expected": expected, "actual": digest_of(b"bytes")}
-    assert os.listdir(blobs.folder) == []
+    assert list(blobs.folder.iterdir()) == []
 
 
 def test_writer_second_commit_is_a_bug(blobs: Blobs) -> None:

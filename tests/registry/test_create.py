@@ -95,7 +95,12 @@ def test_create_streams_and_digests_equal_the_recorded_ones(ollama_store: Store,
 
 def test_create_from_model_replaces_merges_and_appends(store: Store, base: str) -> None:
     """Texts are replaced, parameters merged with the request winning, licences added, messages kept when none come."""
-    common = {"system": "one", "parameters": {"top_k": 1, "temperature": 0.5}, "license": "MIT", "template": "{{ .Prompt }}"}
+    common = {
+        "system": "one",
+        "parameters": {"top_k": 1, "temperature": 0.5},
+        "license": "MIT",
+        "template": "{{ .Prompt }}",
+    }
     _create(store, model="mid", from_="base", messages=[{"role": "user", "content": "hi"}], **common)
     _create(store, model="top", from_="mid", system="two", parameters={"top_k": 2}, license=["BSD", "X"], messages=[])
     model = store.resolve("top")
@@ -135,7 +140,8 @@ def test_create_with_projector_and_adapter_gives_them_their_layers(store: Store,
     assert len(model.load_key.split("+")) == 3
 
 
-def test_create_info_overrides_the_configuration(store: Store, base: str) -> None:
+@pytest.mark.usefixtures("base")
+def test_create_info_overrides_the_configuration(store: Store) -> None:
     """Given fields replace the computed ones, absent ones of the override are emptied."""
     info = {"model_family": "custom", "context_length": 4096.0, "capabilities": ["vision"]}
     _create(store, model="m", from_="base", info=info)
@@ -168,7 +174,11 @@ def test_create_info_overrides_the_configuration(store: Store, base: str) -> Non
         ({"model": "m", "files": {"a.safetensors": _NO_SUCH}}, NotAvailable, "safetensors"),
         ({"model": "m", "from_": "base", "template": "{{ .X"}, InvalidRequest, ":1: unclosed action"),
         ({"model": "m", "from_": "base", "adapters": {"a": _NO_SUCH}}, BlobNotFound, "not found"),
-        ({"model": "m", "from_": "base", "adapters": {"a": _NO_SUCH, "b": _NO_SUCH}}, InvalidRequest, "only one adapter"),
+        (
+            {"model": "m", "from_": "base", "adapters": {"a": _NO_SUCH, "b": _NO_SUCH}},
+            InvalidRequest,
+            "only one adapter",
+        ),
         ({"model": "m", "from_": "base", "quantize": "q9_9"}, InvalidRequest, "unsupported quantization type Q9_9 - "),
         ({"model": "m", "from_": "base", "quantize": "q4_K_M"}, NotAvailable, "quantizing"),
         ({"model": "m", "from_": "base", "draft_files": {"d": _NO_SUCH}}, NotAvailable, "draft"),

@@ -22,8 +22,17 @@ def test_parse_digest_either_separator_and_case_gives_one_form(content: bytes, s
 
 @pytest.mark.parametrize(
     "text",
-    ["", "nonsense", "sha256:", "sha256:" + "0" * 63, "sha256:" + "0" * 65, "sha512:" + "0" * 64, "sha256:" + "g" * 64]
-    + ["sha256:" + "0" * 64 + "\n", "../" + "0" * 64],
+    [
+        "",
+        "nonsense",
+        "sha256:",
+        "sha256:" + "0" * 63,
+        "sha256:" + "0" * 65,
+        "sha512:" + "0" * 64,
+        "sha256:" + "g" * 64,
+        "sha256:" + "0" * 64 + "\n",
+        "../" + "0" * 64,
+    ],
 )
 def test_parse_digest_other_text_raises(text: str) -> None:
     """Anything else is refused."""

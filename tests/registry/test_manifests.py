@@ -1,5 +1,6 @@
 """Manifests and configurations: byte for byte as the reference writes them."""
 
+import contextlib
 from typing import Any
 
 import pytest
@@ -67,7 +68,5 @@ def test_manifest_size_counts_config_and_unknown_layers() -> None:
 def test_parsers_never_raise_anything_else(content: bytes) -> None:
     """Any bytes are a value or an InvalidManifest."""
     for parse in (parse_manifest, parse_config):
-        try:
+        with contextlib.suppress(InvalidManifest):
             parse(content)
-        except InvalidManifest as error:
-            assert error.message

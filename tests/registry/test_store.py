@@ -57,7 +57,7 @@ def test_resolve_ignores_case_and_prefers_the_exact_spelling(store: Store, tiny_
 @pytest.mark.parametrize("text", ["nope", "registry.ollama.ai/library/nope:latest"])
 def test_resolve_unknown_model_raises_with_shortest_name(store: Store, text: str) -> None:
     """The error names the model as people see it."""
-    with pytest.raises(ModelNotFound, match="^model 'nope:latest' not found$"):
+    with pytest.raises(ModelNotFound, match=r"^model 'nope:latest' not found$"):
         store.resolve(text)
 
 
@@ -76,7 +76,7 @@ def test_resolve_missing_blob_names_model_and_remedy(store: Store, tiny_gguf: Pa
     _make(store, "m", tiny_gguf, system="be kind")
     model = store.resolve("m")
     model.weights_path.unlink()
-    with pytest.raises(InvalidManifest, match="m:latest is incomplete.*create or pull"):
+    with pytest.raises(InvalidManifest, match=r"m:latest is incomplete.*create or pull"):
         store.resolve("m")
     with pytest.raises(InvalidManifest, match="incomplete"):
         store.gguf(model)
@@ -148,7 +148,7 @@ def test_delete_keeps_blobs_that_another_model_uses(store: Store, tiny_gguf: Pat
 
 def test_delete_missing_model_raises_with_name_as_given(store: Store) -> None:
     """The error repeats what the caller wrote."""
-    with pytest.raises(ModelNotFound, match="^model 'nope' not found$"):
+    with pytest.raises(ModelNotFound, match=r"^model 'nope' not found$"):
         store.delete("nope")
 
 

@@ -5,7 +5,6 @@ A part replaces this process, so that a service manager watches the part itself.
 
 import os
 import sys
-from pathlib import Path
 from typing import NoReturn
 
 import click
@@ -17,7 +16,6 @@ def serve() -> None:
     from actors.settings import settings_from  # noqa: PLC0415 - the commands of a client start without these
     from actors.supervisor import serve as supervise  # noqa: PLC0415
 
-    _keep_to_own_modules()
     supervise(settings_from())
 
 
@@ -40,17 +38,8 @@ def runner() -> None:
 
 
 def _become(module: str) -> NoReturn:
-    _keep_to_own_modules()
+    from actors.process import python_program  # noqa: PLC0415 - the commands of a client start without it
+
+    program = python_program(module)
     sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, "-m", module])  # noqa: S606 - our own program
-
-
-def _keep_to_own_modules() -> None:
-    """Let child interpreters find our packages first, and nothing in the folder that the user happens to be in.
-
-    `python -m gateway` would otherwise prefer a folder called `gateway` there.
-    """
-    ours = str(Path(__file__).resolve().parents[3])
-    others = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path and path != ours]
-    os.environ["PYTHONPATH"] = os.pathsep.join([ours, *others])
-    os.environ["PYTHONSAFEPATH"] = "1"
+    os.execve(program.argv[0], program.argv, {**os.environ, **program.environ})  # noqa: S606 - our own program

@@ -1,11 +1,11 @@
 """A stage for the scheduler's core: the test speaks for every peer and for the clock."""
 
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
-from actors.messages.gateway_to_scheduler import CancelJob, GatewayBeat, GatewayHello, JobKind, Submit
+from actors.messages.gateway_to_scheduler import CancelJob, GatewayBeat, GatewayHello, JobKind, Submit, Unload
 from actors.messages.launcher_to_scheduler import LauncherBeat, LauncherHello, RunnerExited
 from actors.messages.model import Device, HostFacts, LoadOptions, LoadPlan, ModelSpec, RunnerUse
 from actors.messages.runner_to_scheduler import (
@@ -136,7 +136,7 @@ class Stage:
         attempt: int = 1,
         gateway_id: str = "gw",
         keep_alive_s: float | None = None,
-        **options: object,
+        **options: Any,
     ) -> list[msgspec.Struct]:
         """Submit a job.
 
@@ -149,7 +149,7 @@ class Stage:
             attempt=attempt,
             kind=kind,
             model=spec or model(),
-            load=LoadOptions(**options),  # type: ignore[arg-type]  # fields by name
+            load=LoadOptions(**options),
             keep_alive_s=keep_alive_s,
         )
         payload = () if kind is JobKind.LOAD else (job_id.encode(),)
@@ -162,6 +162,10 @@ class Stage:
     def come_up(self, runner_id: str) -> None:
         """Let a runner that was asked for say hello and load."""
         self.say_hello(runner_id)
+        self.come_up_from_loading(runner_id)
+
+    def come_up_from_loading(self, runner_id: str) -> None:
+        """Let a runner that has said hello finish its load."""
         self.hear(runner_id, RunnerReady(load_s=0.2, size_bytes=0, size_vram_bytes=0))
         self.beats[runner_id] = RunnerBeat(state=RunnerState.READY, use=RunnerUse(n_active=99))
 
@@ -172,13 +176,17 @@ class Stage:
         self.beats[runner_id] = RunnerBeat(state=state, use=RunnerUse(n_active=99))
         self.hear(runner_id, msgspec.structs.replace(hello, **changes))
 
-    def run_model(self, spec: ModelSpec | None = None, *, keep_alive_s: float | None = None, **options: object) -> str:
+    def run_model(self, spec: ModelSpec | None = None, *, keep_alive_s: float | None = None, **options: Any) -> str:
         """Have a model loaded and return its runner's id."""
         before = set(self.core.world.runners)
         self.submit(f"load-{len(self.sends)}", spec, kind=JobKind.LOAD, keep_alive_s=keep_alive_s, **options)
         [runner_id] = set(self.core.world.runners) - before
         self.come_up(runner_id)
         return runner_id
+
+    def unload(self, spec: ModelSpec | None = None) -> list[msgspec.Struct]:
+        """Have a model unloaded."""
+        return self.hear("gw", Unload(request_id="unload", model_key=(spec or model()).key))
 
     def finish(self, runner_id: str, job_id: str, *, attempt: int = 1) -> list[msgspec.Struct]:
         """Let a job end at its runner."""

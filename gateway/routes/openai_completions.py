@@ -1,0 +1,81 @@
+"""`POST /v1/completions`: the prompt goes through the model's template, as one turn of a chat."""
+
+from typing import Any
+
+from quart import Blueprint, Response
+
+from actors.errors import InvalidRequest
+from actors.messages.job import ChatMessage, ChatPrompt
+from gateway import checks
+from gateway.generation import AnswerEnd, Generation, begin, chat_think, load
+from gateway.models import ServedModel
+from gateway.options import RequestOptions, request_options
+from gateway.routes.answering import json_response, openai_frames
+from gateway.routes.chat import conversation
+from gateway.routes.openai_sampling import sampling_options
+from gateway.routes.reading import EOF, current_request, read_body
+from gateway.wire.openai import EVENT_STREAM, JSON, CompletionWriter, Usage, usage_of
+from gateway.wire.openai_requests import CompletionRequest
+from gateway.worker import Worker
+from registry.capabilities import THINKING
+
+
+def openai_completion_routes(worker: Worker) -> Blueprint:
+    """Build the route."""
+    routes = Blueprint("openai_completions", __name__)
+
+    @routes.post("/v1/completions")
+    async def completions() -> Response:
+        body = await read_body(CompletionRequest, if_empty=EOF)
+        wanted = _options(body)
+        model = await worker.models.resolve(body.model or "")
+        checks.check_completes(model, "generate")
+        checks.check_suffix(model, body.suffix)
+        options = request_options(model.installed.parameters, wanted)
+        writer = CompletionWriter(body.model or "", tells_usage=body.tells_usage)
+        if not body.prompt:
+            await load(worker.jobs, current_request(), model, options, None)
+            if body.stream:
+                return Response(writer.end("load", Usage()), content_type=EVENT_STREAM)
+            return json_response(writer.whole("", "load", Usage()), JSON)
+        checks.check_debug(wanted=body.debug_render_only)
+        answer = await begin(worker.jobs, current_request(), _generation(model, options, body.prompt))
+        if not body.stream:
+            part = await answer.whole()
+            reason = part.end.reason if part.end else "stop"
+            return json_response(writer.whole(part.text, reason, _usage(part.end)), JSON)
+        frames = openai_frames(
+            answer,
+            lambda part: writer.delta(part.text) if part.text else b"",  # thinking is not told here
+            lambda end: writer.end(end.reason, _usage(end)),
+        )
+        return Response(frames, content_type=EVENT_STREAM)
+
+    return routes
+
+
+def _generation(model: ServedModel, options: RequestOptions, prompt: str) -> Generation:
+    model.check_renders()
+    messages = conversation(model, [ChatMessage(role="user", content=prompt)])
+    return Generation(
+        model=model,
+        options=options,
+        prompt=ChatPrompt(messages=messages, think=chat_think(model, None)),
+        splits_thinking=model.can(THINKING),
+    )
+
+
+def _options(body: CompletionRequest) -> dict[str, Any]:
+    options = sampling_options(body) | {"top_p": body.top_p or 1.0}
+    if isinstance(body.stop, str):
+        options["stop"] = [body.stop]
+    elif isinstance(body.stop, list):
+        for word in body.stop:
+            if not isinstance(word, str):
+                raise InvalidRequest(f"invalid type for 'stop' field: {type(word).__name__}")
+        options["stop"] = body.stop
+    return options
+
+
+def _usage(end: AnswerEnd | None) -> Usage:
+    return usage_of(end.prompt_tokens, end.generated_tokens) if end else Usage()

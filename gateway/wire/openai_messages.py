@@ -1,0 +1,101 @@
+"""Messages of `/v1/chat/completions` in the vocabulary of the native API.
+
+Content in parts becomes one message per part, as Ollama has it, so prompts come out the same. Calls and reasoning
+belong to the last of them.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from actors.errors import InvalidRequest, NotAvailable
+from actors.messages.job import ChatMessage, ToolCall, ToolFunction
+from gateway.wire.openai_requests import ChatMessageItem, ToolCallItem
+
+_IMAGE_TYPES = ("jpeg", "jpg", "png", "webp")
+_arguments = msgspec.json.Decoder(dict[str, Any])
+
+
+def chat_messages(items: Sequence[ChatMessageItem], *, knows_developer: bool) -> list[ChatMessage]:
+    """Convert a conversation.
+
+    Args:
+        items: the messages as sent.
+        knows_developer: whether the model's template has a developer role; other models read it as `system`.
+
+    Raises:
+        InvalidRequest: content, parts or arguments are not as they must be.
+        NotAvailable: there are images or sounds.
+    """
+    names = {call.id: call.function.name for item in items for call in item.tool_calls or () if call.id}
+    return [message for item in items for message in _converted(item, names, knows_developer=knows_developer)]
+
+
+def _converted(
+    item: ChatMessageItem, names: Mapping[str, str | None], *, knows_developer: bool
+) -> Sequence[ChatMessage]:
+    role = (item.role or "").lower()
+    role = "system" if role == "developer" and not knows_developer else role
+    texts = _texts(item)
+    called = names.get(item.tool_call_id) if item.tool_call_id else None
+    last = ChatMessage(
+        role=role,
+        content=texts[-1],
+        thinking=item.reasoning or "",
+        tool_calls=tuple(_call(call) for call in item.tool_calls or ()),
+        tool_name=item.name or called or "",
+        tool_call_id=item.tool_call_id or "",
+    )
+    return [*(ChatMessage(role=role, content=text) for text in texts[:-1]), last]
+
+
+def _texts(item: ChatMessageItem) -> Sequence[str]:
+    content = item.content
+    if isinstance(content, str):
+        return [content]
+    if isinstance(content, list):
+        return [_part(part) for part in content] or [""]
+    if content is None and item.tool_calls:
+        return [""]
+    raise InvalidRequest(f"invalid message content type: {_go_type(content)}")
+
+
+def _part(part: Any) -> str:
+    if not isinstance(part, dict):
+        raise InvalidRequest("invalid message format")
+    kind, text = part.get("type"), part.get("text")
+    if kind == "text" and isinstance(text, str):
+        return text
+    if kind == "image_url":
+        _refuse_image(part.get("image_url"))
+    if kind == "input_audio":
+        raise NotAvailable("audio input", "send text only")
+    raise InvalidRequest("invalid message format")
+
+
+def _refuse_image(image: Any) -> None:
+    url = image.get("url") if isinstance(image, dict) else image
+    if not isinstance(url, str):
+        raise InvalidRequest("invalid message format")
+    if url.startswith(("http://", "https://")):
+        raise InvalidRequest("image URLs are not currently supported, please use base64 encoded data instead")
+    if not url.startswith(("data:;base64,", *(f"data:image/{kind};base64," for kind in _IMAGE_TYPES))):
+        raise InvalidRequest("invalid image input")
+    raise NotAvailable("images", "send text only")
+
+
+def _call(item: ToolCallItem) -> ToolCall:
+    try:
+        arguments = _arguments.decode(item.function.arguments or "{}")
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidRequest("invalid tool call arguments") from error
+    return ToolCall(id=item.id or "", function=ToolFunction(name=item.function.name or "", arguments=arguments))
+
+
+def _go_type(value: Any) -> str:
+    if value is None:
+        return "<nil>"
+    if isinstance(value, bool):
+        return "bool"
+    return "float64" if isinstance(value, int | float) else "map[string]interface {}"

@@ -1,0 +1,99 @@
+"""Which engine makes the prompt, and what the model can do with it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from registry.capabilities import capabilities_of
+from registry.create import CreateRequest, create
+from registry.engine import PromptEngine, chat_template_of, prompt_engine
+from registry.store import Store
+from registry.templates.chatml import CHATML
+from registry.templates.jinja import render_chat
+
+WriteGguf = Callable[..., Path]
+
+PLAIN_JINJA = "{{ messages[0].content }}"
+TOOLS_JINJA = "{% if tools %}{{ tools }}{% endif %}{{ message.tool_calls }}{% if m.role == 'tool' %}{% endif %}"
+HALF_TOOLS_JINJA = "{% if tools %}{{ tools }}{% endif %}"
+THINKING_JINJA = "<think>{{ messages }}</think>"
+PLAIN_GO = "{{ range .Messages }}{{ .Content }}{{ end }}"
+HALF_TOOLS_GO = "{{ if .Tools }}{{ .Tools }}{{ end }}{{ .Prompt }}"
+TOOLS_GO = '{{ .Tools }}{{ range .Messages }}{{ if eq .Role "tool" }}{{ end }}{{ .ToolCalls }}{{ end }}'
+THINKING_GO = "{{ range .Messages }}{{ if .Thinking }}<think>{{ .Thinking }}</think>{{ end }}{{ end }}"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model's two templates and further fields, and what follows from them."""
+
+    jinja: str
+    go: str
+    engine: PromptEngine
+    capabilities: list[str] | None
+    fields: dict[str, Any] = field(default_factory=dict)
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        Case("", "", PromptEngine.JINJA, ["completion"]),
+        Case("", "{{ .Prompt }}", PromptEngine.JINJA, ["completion"]),
+        Case(PLAIN_JINJA, "{{- .Prompt }}", PromptEngine.JINJA, ["completion"]),
+        Case(PLAIN_JINJA, "", PromptEngine.JINJA, ["completion"]),
+        Case(PLAIN_JINJA, PLAIN_GO, PromptEngine.GO, ["completion"]),
+        Case(TOOLS_JINJA, PLAIN_GO, PromptEngine.JINJA, ["tools", "completion"]),
+        Case(THINKING_JINJA, PLAIN_GO, PromptEngine.JINJA, ["thinking", "completion"]),
+        Case(HALF_TOOLS_JINJA, PLAIN_GO, PromptEngine.JINJA, ["tools", "completion"]),
+        Case(TOOLS_JINJA, HALF_TOOLS_GO, PromptEngine.JINJA, ["tools", "completion"]),
+        Case(TOOLS_JINJA, TOOLS_GO, PromptEngine.GO, ["completion", "tools"]),
+        Case(HALF_TOOLS_JINJA + THINKING_JINJA, TOOLS_GO, PromptEngine.GO, ["completion", "tools"]),
+        Case(PLAIN_JINJA, THINKING_GO, PromptEngine.GO, ["completion", "thinking"]),
+        Case(PLAIN_JINJA, PLAIN_GO, PromptEngine.JINJA, None, {"renderer": "gemma4", "parser": "gemma4"}),
+        Case("", PLAIN_GO, PromptEngine.GO, ["completion"], {"renderer": "gemma4"}),
+        Case(TOOLS_JINJA, PLAIN_GO, PromptEngine.GO, ["completion", "tools"], {"parser": "qwen3"}),
+    ],
+)
+def test_prompt_engine_by_what_the_templates_offer(store: Store, write_gguf: WriteGguf, case: Case) -> None:
+    """The stored Go template is used unless the GGUF's Jinja one offers more."""
+    extra = {"tokenizer__chat_template": case.jinja} if case.jinja else {}
+    digest = store.blobs.add_file(write_gguf(**extra))
+    list(create(store, CreateRequest(model="m", files={"m.gguf": digest}, template=case.go, **case.fields)))
+    model = store.resolve("m")
+    assert prompt_engine(model, store.gguf(model)) is case.engine
+    if case.capabilities is not None:
+        assert list(capabilities_of(model, store.gguf(model))) == case.capabilities
+    assert chat_template_of(store.gguf(model)) == (case.jinja or CHATML)
+
+
+def test_prompt_engine_harmony_needs_its_go_template(store: Store, write_gguf: WriteGguf) -> None:
+    """A gpt-oss model whose Go template is in harmony form keeps it, and thinks."""
+    path = write_gguf(architecture="gptoss", tokenizer__chat_template=TOOLS_JINJA)
+    digest = store.blobs.add_file(path)
+    request = CreateRequest(model="m", files={"m.gguf": digest}, template="<|start|>{{ .Prompt }}<|end|>")
+    list(create(store, request))
+    model = store.resolve("m")
+    assert prompt_engine(model, store.gguf(model)) is PromptEngine.GO
+    assert "thinking" in capabilities_of(model, store.gguf(model))
+
+
+def test_capabilities_of_other_metadata(store: Store, write_gguf: WriteGguf) -> None:
+    """Pooling excludes completion; vision and audio blocks and projectors add up; configured ones come first."""
+    pooling = store.blobs.add_file(write_gguf("a.gguf", llama__pooling_type=1))
+    seeing = store.blobs.add_file(
+        write_gguf("b.gguf", llama__block_count=1, llama__vision__block_count=1, llama__audio__block_count=1)
+    )
+    info = {"capabilities": ["insert", "vision"]}
+    list(create(store, CreateRequest(model="a", files={"a.gguf": pooling})))
+    list(create(store, CreateRequest(model="b", files={"b.gguf": seeing}, info=info)))
+    found = {model.name.model: capabilities_of(model, store.gguf(model)) for model in store.list()}
+    assert found == {"a": ("embedding",), "b": ("insert", "vision", "completion", "audio")}
+
+
+def test_chatml_fallback_renders_chatml() -> None:
+    """Models without any template get ChatML."""
+    messages = [{"role": "user", "content": "hi"}]
+    assert render_chat(CHATML, messages=messages) == "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n"
