@@ -100,6 +100,7 @@ class _Creation:
         self._request = request
         self._layers: tuple[NewLayer, ...] = ()
         self._inherited = ModelConfig()
+        self._parameters: Mapping[str, Any] = {}
 
     def run(self) -> Generator[Progress, None, None]:
         self._refuse_what_is_missing()
@@ -131,6 +132,7 @@ class _Creation:
         if base.weights is None:
             raise NotAvailable("a model without GGUF weights", f"{base.name.shortest} cannot be a base")
         self._inherited = base.config
+        self._parameters = base.parameters
         self._layers = tuple(
             NewLayer(msgspec.structs.replace(layer, source=base.name.shortest)) for layer in base.manifest.layers
         )
@@ -198,14 +200,14 @@ class _Creation:
 
     def _add_texts(self, config: ModelConfig) -> None:
         request, blobs = self._request, self._store.blobs
-        stop = layers.default_parameters(config)
+        defaults = self._parameters if request.source else layers.default_parameters(config)
         self._layers = layers.with_texts(
             self._layers,
             blobs,
             template=request.template or "",
             system=request.system or "",
             licenses=[request.license] if isinstance(request.license, str) else request.license or [],
-            parameters=stop | (request.parameters or {}) if not request.source else request.parameters or {},
+            parameters={**defaults, **(request.parameters or {})},
             messages=request.messages or [],
         )
 

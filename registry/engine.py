@@ -13,7 +13,6 @@ import enum
 from actors.errors import InvalidRequest
 from registry.gguf import GgufFile
 from registry.model import InstalledModel
-from registry.templates.chatml import CHATML
 from registry.templates.goscan import GoTemplate, scan_go_template
 from registry.templates.jinjascan import JinjaOffer, scan_jinja
 
@@ -25,7 +24,7 @@ class PromptEngine(enum.Enum):
     """What turns messages into a prompt."""
 
     JINJA = "jinja"
-    """`chat_template_of` gives the template."""
+    """The GGUF's Jinja template, or the runner's own for models without any."""
     GO = "go"
     """The stored Go template is needed."""
 
@@ -57,11 +56,6 @@ def go_template_of(model: InstalledModel) -> GoTemplate | None:
     except InvalidRequest:
         return GoTemplate(frozenset(), frozenset(), model.template, None)
     return None if scanned.is_bare else scanned
-
-
-def chat_template_of(gguf: GgufFile) -> str:
-    """Give the Jinja text that renders chats of a model whose engine is JINJA: its own, else ChatML."""
-    return gguf.text(CHAT_TEMPLATE) or CHATML
 
 
 def is_harmony(model: InstalledModel) -> bool:

@@ -4,13 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
-
-from actors.errors import InvalidManifest
 from registry import manifests
 from registry.blobs import Blobs
 from registry.manifests import Layer, ModelConfig, go_json
-from registry.model import read_blob
 from registry.numbers import plain_number
 from registry.templates.goscan import scan_go_template
 
@@ -43,11 +39,10 @@ def with_texts(
     parameters: Mapping[str, Any],
     messages: Sequence[Mapping[str, Any]],
 ) -> tuple[NewLayer, ...]:
-    """Put texts over a base's: licences are added, parameters merged, the others replaced; empty ones change nothing.
+    """Put texts over a base's: licences are added, the others replaced; empty ones change nothing.
 
     Raises:
         InvalidRequest: the template's actions or blocks do not match.
-        InvalidManifest: the base's parameters cannot be read.
         StoreUnwritable: the operating system refused a write.
     """
     found = base
@@ -59,9 +54,8 @@ def with_texts(
         found = (*_without(found, manifests.SYSTEM), _add(blobs, manifests.SYSTEM, system.encode()))
     for text in licenses:
         found = (*found, _add(blobs, manifests.LICENSE, text.encode()))
-    merged = _stored_parameters(base, blobs) | dict(parameters)
-    if merged:
-        content = go_json(plain_number(dict(sorted(merged.items()))))
+    if parameters:
+        content = go_json(plain_number(dict(sorted(parameters.items()))))
         found = (*_without(found, manifests.PARAMETERS), _add(blobs, manifests.PARAMETERS, content))
     if messages:
         plain = [{"role": str(one.get("role", "")), "content": str(one.get("content", ""))} for one in messages]
@@ -76,14 +70,3 @@ def _add(blobs: Blobs, media_type: str, content: bytes) -> NewLayer:
 
 def _without(layers: tuple[NewLayer, ...], *media_types: str) -> tuple[NewLayer, ...]:
     return tuple(layer for layer in layers if layer.layer.media_type not in media_types)
-
-
-def _stored_parameters(layers: tuple[NewLayer, ...], blobs: Blobs) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for layer in layers:
-        if layer.layer.media_type == manifests.PARAMETERS:
-            try:
-                found |= msgspec.json.decode(read_blob(blobs, layer.layer, model="the base"), type=dict[str, Any])
-            except msgspec.MsgspecError as error:
-                raise InvalidManifest(f"the base's parameters are corrupt: {error}") from error
-    return found

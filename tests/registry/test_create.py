@@ -232,3 +232,40 @@ def test_create_abandoned_halfway_changes_nothing(store: Store, base: str) -> No
     assert store.resolve("base").system == ""
     assert hashlib.sha256(b"new").hexdigest() not in store.resolve("base").load_key
     assert store.blobs.exists(base)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "engine", "parameters"),
+    [("gemma4", "gemma4", {"stop": ["<turn|>"]}), ("nemotron_h_moe", "nemotron-3-nano", {}), ("llama", None, {})],
+)
+def test_create_import_gets_the_parts_of_its_architecture(
+    store: Store, write_gguf: WriteGguf, architecture: str, engine: str | None, parameters: dict[str, Any]
+) -> None:
+    """Some architectures name a renderer and a parser, and stop words, unless the request does."""
+    digest = store.blobs.add_file(write_gguf(architecture=architecture))
+    _create(store, model="m", files={"m.gguf": digest})
+    model = store.resolve("m")
+    assert (model.config.renderer or None, model.config.parser or None) == (engine, engine)
+    assert model.parameters == parameters
+    _create(store, model="m", files={"m.gguf": digest}, parser="mine", parameters={"stop": ["x"]})
+    assert (store.resolve("m").config.parser, store.resolve("m").parameters) == ("mine", {"stop": ["x"]})
+
+
+def test_create_weights_that_vanish_before_the_manifest_raise(store: Store, base: str) -> None:
+    """Another process may delete the base meanwhile: the model is not written without its weights."""
+    progress = create(store, CreateRequest(model="m", source="base", system="x"))
+    next(progress)
+    store.blobs.path(base).unlink()
+    with pytest.raises(BlobNotFound):
+        list(progress)
+    assert [model.name.shortest for model in store.list()] == ["base:latest"]
+
+
+def test_create_texts_that_vanish_before_the_manifest_are_stored_again(store: Store, base: str) -> None:
+    """Another process may remove a shared text meanwhile: it is written once more under the lock."""
+    progress = create(store, CreateRequest(model="m", source="base", system="shared"))
+    assert base in next(progress).status
+    text = next(progress).status.rpartition(" ")[2]
+    store.blobs.path(text).unlink()
+    list(progress)
+    assert store.resolve("m").system == "shared"

@@ -9,10 +9,8 @@ import pytest
 
 from registry.capabilities import capabilities_of
 from registry.create import CreateRequest, create
-from registry.engine import PromptEngine, chat_template_of, prompt_engine
+from registry.engine import PromptEngine, prompt_engine
 from registry.store import Store
-from registry.templates.chatml import CHATML
-from registry.templates.jinja import render_chat
 
 WriteGguf = Callable[..., Path]
 
@@ -66,7 +64,6 @@ def test_prompt_engine_by_what_the_templates_offer(store: Store, write_gguf: Wri
     assert prompt_engine(model, store.gguf(model)) is case.engine
     if case.capabilities is not None:
         assert list(capabilities_of(model, store.gguf(model))) == case.capabilities
-    assert chat_template_of(store.gguf(model)) == (case.jinja or CHATML)
 
 
 def test_prompt_engine_harmony_needs_its_go_template(store: Store, write_gguf: WriteGguf) -> None:
@@ -93,7 +90,12 @@ def test_capabilities_of_other_metadata(store: Store, write_gguf: WriteGguf) -> 
     assert found == {"a": ("embedding",), "b": ("insert", "vision", "completion", "audio")}
 
 
-def test_chatml_fallback_renders_chatml() -> None:
-    """Models without any template get ChatML."""
-    messages = [{"role": "user", "content": "hi"}]
-    assert render_chat(CHATML, messages=messages) == "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n"
+def test_prompt_engine_template_that_does_not_parse_is_still_a_go_template(store: Store, write_gguf: WriteGguf) -> None:
+    """A stored template with open braces is known to be one, and nothing else is known about it."""
+    digest = store.blobs.add_file(write_gguf(tokenizer__chat_template=PLAIN_JINJA))
+    list(create(store, CreateRequest(model="m", files={"m.gguf": digest}, template=PLAIN_GO)))
+    layer = store.resolve("m").manifest.layers[1]
+    store.blobs.path(layer.digest).write_text("{{ .Tools")
+    model = Store(store.root).resolve("m")
+    assert prompt_engine(model, store.gguf(model)) is PromptEngine.GO
+    assert capabilities_of(model, store.gguf(model)) == ("completion",)
