@@ -4,7 +4,6 @@
 released with the request (`GatewayRequest.on_end`), which cancels it when its client has left.
 """
 
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import trio
@@ -64,6 +63,8 @@ class AnswerEnd:
     generated_tokens: int = 0
     generate_ns: int = 0
     context: tuple[int, ...] = ()
+    truncated_messages: int = 0
+    truncated_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,22 +85,17 @@ class Answer:
         self._arrived_at = arrived_at
         self._splitter = ThinkingSplitter() if splits_thinking else None
 
-    async def parts(self) -> AsyncIterator[AnswerPart]:
-        """Give the parts as they come; each but the last has text or thinking.
+    async def receive(self) -> AnswerPart:
+        """Wait for the next part; each but the last, which has an end, has text or thinking.
 
         Raises:
             LlamactorError: the job failed; the parts before were all of it.
         """
-        piece = self._first or await self._job.stream.receive()
-        self._first = None
         while True:
-            part = self._part(piece)
-            if part.end is not None:
-                yield part
-                return
-            if part.text or part.thinking:
-                yield part
-            piece = await self._job.stream.receive()
+            piece, self._first = self._first, None
+            part = self._part(piece or await self._job.stream.receive())
+            if part.text or part.thinking or part.end is not None:
+                return part
 
     async def whole(self) -> AnswerPart:
         """Wait for the end and give everything at once.
@@ -107,14 +103,10 @@ class Answer:
         Raises:
             LlamactorError: the job failed.
         """
-        texts: list[str] = []
-        thoughts: list[str] = []
-        end = None
-        async for part in self.parts():
-            texts.append(part.text)
-            thoughts.append(part.thinking)
-            end = part.end
-        return AnswerPart("".join(texts), "".join(thoughts), end)
+        parts = [await self.receive()]
+        while parts[-1].end is None:
+            parts.append(await self.receive())
+        return AnswerPart("".join(p.text for p in parts), "".join(p.thinking for p in parts), parts[-1].end)
 
     def _part(self, piece: Piece) -> AnswerPart:
         text, thinking = piece.text, ""
@@ -137,6 +129,8 @@ class Answer:
             generated_tokens=finished.generated_tokens,
             generate_ns=finished.generate_ns,
             context=finished.context,
+            truncated_messages=finished.truncated_messages,
+            truncated_tokens=finished.truncated_tokens,
         )
 
 
@@ -146,10 +140,10 @@ class EmptyAnswer(Answer):
     def __init__(self, arrived_at: float) -> None:
         self._arrived_at = arrived_at
 
-    async def parts(self) -> AsyncIterator[AnswerPart]:
+    async def receive(self) -> AnswerPart:
         """Give the end at once."""
         total_ns = elapsed_ns(self._arrived_at, trio.current_time())
-        yield AnswerPart(end=AnswerEnd(DoneReason.LENGTH.value, total_ns=total_ns, load_ns=total_ns))
+        return AnswerPart(end=AnswerEnd(DoneReason.LENGTH.value, total_ns=total_ns, load_ns=total_ns))
 
 
 async def begin(jobs: Jobs, request: GatewayRequest, generation: Generation) -> Answer:

@@ -86,7 +86,7 @@ class Jobs:
             on_message=lambda message, _payload: self._on_message(message),
             on_new_scheduler=self._on_new_scheduler,
         )
-        self._has_said_hello = False
+        self._said_hello = trio.Event()
         self.questions = Questions(self._link.send)
 
     @property
@@ -100,12 +100,13 @@ class Jobs:
         return self._link.is_connected
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Serve the protocol until cancelled; jobs submitted before are offered when it starts."""
+        """Serve the protocol until cancelled; jobs may be submitted once it has started."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             await nursery.start(self._subscriptions.run)
             nursery.start_soon(self._link.run)
             nursery.start_soon(self._watch_deadlines)
+            await self._said_hello.wait()  # a job offered before would make the scheduler ask who we are
             task_status.started()
 
     @contextlib.contextmanager
@@ -229,10 +230,10 @@ class Jobs:
     # From the scheduler.
 
     def _hello(self) -> GatewayHello:
-        if self._has_said_hello:  # the scheduler has forgotten us, and with us the jobs it had from us
+        if self._said_hello.is_set():  # the scheduler has forgotten us, and with us the jobs it had from us
             self._must_offer_again = True
             self._start(self._offer_again)
-        self._has_said_hello = True
+        self._said_hello.set()
         return GatewayHello()
 
     def _on_new_scheduler(self) -> None:
@@ -309,17 +310,26 @@ class Jobs:
     # Deadlines.
 
     async def _watch_deadlines(self) -> None:
+        due = trio.current_time()
         while True:
-            await trio.sleep(self._deadlines.tick_s)
+            due = max(due, trio.current_time()) + self._deadlines.tick_s
+            await trio.sleep_until(due)
             now = trio.current_time()
+            if now - due > self._deadlines.tick_s:  # we were late ourselves: first hear what came meanwhile
+                continue
             if self._link.is_connected:
                 self._last_connected = now
             for job in list(self._jobs.values()):
                 self._check_deadline(job, now)
-            if self._reannounce_by is not None and now >= self._reannounce_by and self._link.is_connected:
-                self._reannounce_by = None
-                for runner_id in self._subscriptions.runner_ids - self._announced:
-                    self._start(self._bury_runner, runner_id)
+            self._check_reannounced(now)
+
+    def _check_reannounced(self, now: float) -> None:
+        """Bury the runners that a new scheduler has not announced: they died while there was none to notice."""
+        if self._reannounce_by is None or now < self._reannounce_by or not self._link.is_connected:
+            return
+        self._reannounce_by = None
+        for runner_id in self._subscriptions.runner_ids - self._announced:
+            self._start(self._bury_runner, runner_id)
 
     def _check_deadline(self, job: Job, now: float) -> None:
         if job.state is JobState.OFFERED:

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import trio
 
-from actors.errors import ModelNotFound, TemplateRequired
+from actors.errors import ModelNotFound, NotAvailable, TemplateRequired
 from actors.messages.model import ModelDetails, ModelSpec
 from registry.capabilities import EMBEDDING, capabilities_of
 from registry.engine import CHAT_TEMPLATE, PromptEngine, prompt_engine
@@ -65,6 +65,7 @@ class Models:
             InvalidName: no model name.
             ModelNotFound: not installed; tells the name as it was given.
             InvalidManifest, InvalidGguf: it is damaged.
+            NotAvailable: it needs what this version cannot load.
         """
         return await self.in_thread(lambda: self._resolve(name))
 
@@ -82,6 +83,8 @@ class Models:
             installed = self.store.resolve(name)
         except ModelNotFound as error:
             raise ModelNotFound(name) from error
+        if installed.adapters:
+            raise NotAvailable("a LoRA adapter", f"create {installed.name.shortest} without its ADAPTER to use it")
         gguf = self.store.gguf(installed)
         capabilities = capabilities_of(installed, gguf)
         spec = ModelSpec(

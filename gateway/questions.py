@@ -1,5 +1,6 @@
 """Questions to the scheduler: asked, answered once, asked again of a new scheduler, bounded in time."""
 
+import contextlib
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -56,7 +57,8 @@ class Questions:
     def ask_again(self) -> None:
         """Repeat every open question, because the scheduler that was asked is gone."""
         for question in self._open.values():
-            self._send(question.message)
+            with contextlib.suppress(Backlogged):  # then its deadline answers
+                self._send(question.message)
 
     async def _ask(self, message: ListRunners | Unload) -> RunnerList | Unloading | None:
         question = self._open[message.request_id] = _Question(message)

@@ -5,8 +5,6 @@ the client's TCP window closes and an upload of any size costs bounded memory. O
 more: `discard` lets the rest through unseen, so that the feeder can never be stuck.
 """
 
-from collections.abc import AsyncIterator
-
 import trio
 from werkzeug.exceptions import RequestEntityTooLarge, RequestTimeout
 
@@ -46,25 +44,22 @@ class RequestBody:
         self._n_bytes = 0
         self._notify()
 
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """Yield what arrives until the end.
+    async def receive(self) -> bytes:
+        """Wait for more and give all there is; no bytes at the end.
 
         Raises:
             RequestTimeout: nothing came for `IDLE_DEADLINE_S`.
         """
-        while True:
-            while not self._chunks and not self._is_complete:
-                with trio.move_on_after(IDLE_DEADLINE_S) as deadline:
-                    await self._changed.wait()
-                if deadline.cancelled_caught:
-                    raise RequestTimeout
-            if not self._chunks:
-                return
-            data = b"".join(self._chunks)
-            self._chunks.clear()
-            self._n_bytes = 0
-            self._notify()
-            yield data
+        while not self._chunks and not self._is_complete:
+            with trio.move_on_after(IDLE_DEADLINE_S) as deadline:
+                await self._changed.wait()
+            if deadline.cancelled_caught:
+                raise RequestTimeout
+        data = b"".join(self._chunks)
+        self._chunks.clear()
+        self._n_bytes = 0
+        self._notify()
+        return data
 
     async def read(self) -> bytes:
         """Read all of it.
@@ -78,7 +73,7 @@ class RequestBody:
             raise RequestEntityTooLarge
         parts: list[bytes] = []
         n_bytes = 0
-        async for data in self.chunks():
+        while data := await self.receive():
             n_bytes += len(data)
             if limit is not None and n_bytes > limit:
                 raise RequestEntityTooLarge

@@ -1,7 +1,8 @@
 """What goes into the next step: one token for each decoding slot, then prompt chunks under a budget.
 
 `PrefillBudget` keeps running streams smooth: while something decodes, the prompt tokens of a step are sized by what
-steps were measured to take, so that a step with prefill takes at most `SLOWEST_STEP` times a quiet one.
+steps were measured to take, so that a step with prefill takes at most `SLOWEST_STEP` times a quiet one. With nothing
+decoding, only the time in which cancels and new jobs must be seen bounds a step.
 """
 
 import dataclasses
@@ -10,6 +11,8 @@ from collections.abc import Sequence
 from runners.slots import Slot
 
 SLOWEST_STEP = 2.5
+_LONGEST_STEP_NS = 500_000_000
+"""Also with nothing decoding a step ends after about this, so that cancels and new jobs are seen."""
 _SMALLEST_TOKENS = 16
 _FIRST_TOKENS = 64
 _GROWTH, _SHRINK = 1.25, 0.7
@@ -49,25 +52,27 @@ def pack(slots: Sequence[Slot], *, capacity: int, prefill_tokens: int) -> list[S
 
 
 class PrefillBudget:
-    """How many prompt tokens a step may carry beside decoding slots; adapts by measurement."""
+    """How many prompt tokens a step may carry; adapts by measurement."""
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
-        self._tokens = float(min(_FIRST_TOKENS, capacity))
+        self._beside = float(min(_FIRST_TOKENS, capacity))
+        self._alone = capacity
         self._quiet_ns = 0.0
 
     def tokens(self, *, n_decoding: int) -> int:
-        """Give the budget of the next step; with nothing decoding the whole batch is free."""
-        return int(self._tokens) if n_decoding else self._capacity
+        """Give the budget of the next step; with nothing decoding only the step's own length bounds it."""
+        return int(self._beside) if n_decoding else self._alone
 
     def observe(self, *, n_decoding: int, n_prefill: int, took_ns: int) -> None:
         """Learn from a finished step."""
         if not n_decoding:
-            return
-        if not n_prefill:
+            fitting = n_prefill * _LONGEST_STEP_NS // max(1, took_ns)
+            self._alone = max(min(_FIRST_TOKENS, self._capacity), min(fitting, self._capacity))
+        elif not n_prefill:
             weight = _QUIET_WEIGHT if self._quiet_ns else 1.0
             self._quiet_ns += weight * (took_ns - self._quiet_ns)
         elif self._quiet_ns and took_ns > SLOWEST_STEP * self._quiet_ns:
-            self._tokens = max(_SMALLEST_TOKENS, self._tokens * _SHRINK)
-        elif n_prefill >= int(self._tokens):
-            self._tokens = min(self._capacity, self._tokens * _GROWTH)
+            self._beside = max(_SMALLEST_TOKENS, self._beside * _SHRINK)
+        elif n_prefill >= int(self._beside):
+            self._beside = min(self._capacity, self._beside * _GROWTH)

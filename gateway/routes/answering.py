@@ -9,7 +9,7 @@ from actors.errors import LlamactorError
 from actors.log import get_logger
 from gateway.errors import Family, error_body, status_of
 from gateway.generation import Answer, AnswerEnd, AnswerPart
-from gateway.wire.native import JSON, NDJSON, Line, Metrics
+from gateway.wire.native import JSON, NDJSON, Line, Metrics, Truncated
 
 log = get_logger(__name__)
 
@@ -44,10 +44,13 @@ async def native_response(answer: Answer, writer: NativeWriter, *, streams: bool
 async def native_lines(answer: Answer, writer: NativeWriter) -> AsyncIterator[bytes]:
     """Give the lines of a native stream; a failure is its last line."""
     try:
-        async for part in answer.parts():
+        is_over = False
+        while not is_over:
+            part = await answer.receive()
             line = writer.delta(part.text, part.thinking) if part.text or part.thinking else b""
             if part.end is not None:
                 line += writer.end(last_line(part)) + b"\n"
+                is_over = True
             yield line
     except LlamactorError as error:
         log.warning("an answer was cut short: %s", error.message)
@@ -57,6 +60,7 @@ async def native_lines(answer: Answer, writer: NativeWriter) -> AsyncIterator[by
 def last_line(part: AnswerPart) -> Line:
     """Give what the last line of a native answer tells."""
     end = part.end or AnswerEnd(reason="stop")
+    is_truncated = end.truncated_messages or end.truncated_tokens
     return Line(
         done_reason=end.reason,
         metrics=Metrics(
@@ -68,6 +72,7 @@ def last_line(part: AnswerPart) -> Line:
             eval_duration=end.generate_ns,
         ),
         context=end.context,
+        truncated=Truncated(messages=end.truncated_messages, tokens=end.truncated_tokens) if is_truncated else None,
     )
 
 
@@ -76,10 +81,13 @@ async def openai_frames(
 ) -> AsyncIterator[bytes]:
     """Give the frames of an OpenAI stream; a failure is an error event, then the stream ends without `[DONE]`."""
     try:
-        async for part in answer.parts():
+        is_over = False
+        while not is_over:
+            part = await answer.receive()
             frames = delta(part) if part.text or part.thinking else b""
             if part.end is not None:
                 frames += end(part.end)
+                is_over = True
             yield frames
     except LlamactorError as error:
         log.warning("an answer was cut short: %s", error.message)

@@ -44,7 +44,7 @@ def blob_routes(worker: Worker) -> Blueprint:
 
 async def _write_all(worker: Worker, writer: BlobWriter, body: RequestBody) -> None:
     gathered = bytearray()
-    async for chunk in body.chunks():
+    while chunk := await body.receive():
         gathered += chunk
         if len(gathered) >= _WRITE_BYTES:
             await worker.models.in_thread(partial(writer.write, bytes(gathered)))

@@ -26,12 +26,28 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     eval_duration: int = 0
 
 
+class Truncated(msgspec.Struct, frozen=True, kw_only=True):
+    """Messages and tokens that a prompt lost."""
+
+    messages: int
+    tokens: int
+
+
 class Line(msgspec.Struct, frozen=True, kw_only=True):
     """What an answer's last line tells beside its text."""
 
     done_reason: str
     metrics: Metrics = Metrics()
     context: tuple[int, ...] = ()
+    truncated: Truncated | None = None
+    """What was cut from a prompt that did not fit; ours alone, so only there when something was."""
+
+    def figures(self) -> dict[str, Any]:
+        """Give the fields behind the text of a last line."""
+        figures: dict[str, Any] = msgspec.to_builtins(self.metrics)
+        if self.truncated is not None:
+            figures["truncated"] = msgspec.to_builtins(self.truncated)
+        return figures
 
 
 class GenerateWriter:
@@ -64,7 +80,7 @@ class GenerateWriter:
         answer |= {"done": True, "done_reason": line.done_reason}
         if line.context:
             answer["context"] = line.context
-        return to_json(answer | msgspec.to_builtins(line.metrics))
+        return to_json(answer | line.figures())
 
 
 class ChatWriter:
@@ -101,4 +117,4 @@ class ChatWriter:
             "done": True,
             "done_reason": line.done_reason,
         }
-        return to_json(answer | msgspec.to_builtins(line.metrics))
+        return to_json(answer | line.figures())

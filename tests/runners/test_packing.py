@@ -77,3 +77,12 @@ def test_budget_shrinks_after_slow_steps_and_grows_after_quick_ones() -> None:
         budget.observe(n_decoding=4, n_prefill=budget.tokens(n_decoding=4), took_ns=11_000_000)
     assert budget.tokens(n_decoding=4) > smaller
     assert budget.tokens(n_decoding=0) == 512
+
+
+def test_budget_alone_is_bounded_by_the_time_of_a_step() -> None:
+    """A slow machine gets smaller prompt chunks even when nobody waits for tokens."""
+    budget = PrefillBudget(512)
+    budget.observe(n_decoding=0, n_prefill=512, took_ns=2_000_000_000)
+    assert budget.tokens(n_decoding=0) == 128
+    budget.observe(n_decoding=0, n_prefill=128, took_ns=1_000_000)
+    assert budget.tokens(n_decoding=0) == 512
