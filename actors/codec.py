@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from actors.errors import MalformedMessage, ProtocolMismatch
+from actors.errors import InvalidRequest, MalformedMessage, ProtocolMismatch
 
 PROTOCOL_VERSION = 1
 MAX_HEADER_BYTES = 4 << 20
@@ -24,13 +24,25 @@ T = TypeVar("T")
 
 
 def encode(message: msgspec.Struct) -> bytes:
-    """Encode one message to a header frame."""
-    return _VERSION + _encoder.encode(message)
+    """Encode one message to a header frame.
+
+    Raises:
+        InvalidRequest: a value in it cannot travel; see `encode_body`.
+    """
+    return _VERSION + encode_body(message)
 
 
 def encode_body(body: msgspec.Struct) -> bytes:
-    """Encode a payload frame, which carries no version: its header does."""
-    return _encoder.encode(body)
+    """Encode a payload frame, which carries no version: its header does.
+
+    Raises:
+        InvalidRequest: a number is over 64 bits, a text no Unicode, or the nesting too deep. Our own values never
+            are; a caller's tools and arguments, which JSON does not bound, can be.
+    """
+    try:
+        return _encoder.encode(body)
+    except (OverflowError, UnicodeEncodeError, RecursionError) as error:
+        raise InvalidRequest(f"a value in the request is out of range: {error}") from error
 
 
 class Codec(Generic[T]):

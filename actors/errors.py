@@ -412,7 +412,9 @@ class RunFolderUnusable(TransportError):
 
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(
-            f"cannot use the run folder {path}: {reason}; set LLAMACTOR_RUN_DIR to another one", path=path, reason=reason
+            f"cannot use the run folder {path}: {reason}; set LLAMACTOR_RUN_DIR to another one",
+            path=path,
+            reason=reason,
         )
 
 

@@ -32,7 +32,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     host: str = "127.0.0.1"
     port: int = DEFAULT_PORT
-    models: Path = msgspec.field(default_factory=lambda: default_models())
+    models: Path = msgspec.field(default_factory=lambda: default_models())  # noqa: PLW0108 - defined below
     keep_alive_s: float = 300.0
     """Idle allowance of a model; `FOREVER_S` or more means that it never expires."""
     load_timeout_s: float = 300.0

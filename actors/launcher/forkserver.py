@@ -51,6 +51,10 @@ class ForkedProcess:
         """
         self._pipe.send_bytes(message)
 
+    def has_ended(self) -> bool:
+        """Tell whether it has ended, also before it is reaped."""
+        return self.exit_code is not None or self._ref.has_ended()
+
     def terminate(self) -> None:
         """Ask it to end (SIGTERM); a process that is gone is left alone."""
         if self.exit_code is None:

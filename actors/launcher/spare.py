@@ -29,10 +29,10 @@ class Spare:
             EOFError: the forkserver died meanwhile.
         """
         process, self._process = self._process, None
-        if process is None or process.exit_code is not None:
+        if process is None:
             return self._fork()
         self._watch.cancel()
-        return process
+        return self._fork() if process.has_ended() else process
 
     async def keep(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Have an idle process at all times but a while after `take`; started once the first one is there.

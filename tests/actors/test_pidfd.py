@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,19 +17,26 @@ pytestmark = pytest.mark.usefixtures("no_leak")
 NO_SUCH_PID = 2**22 + 1  # above the kernel's largest
 
 
-async def test_wait_returns_for_every_waiter_when_the_process_ends() -> None:
+@pytest.fixture
+def sleeper() -> Iterator["subprocess.Popen[bytes]"]:
+    """A process that lives until it is killed."""
+    with subprocess.Popen(["/bin/sleep", "1000"]) as process:
+        yield process
+        process.kill()
+
+
+async def test_wait_returns_for_every_waiter_when_the_process_ends(sleeper: "subprocess.Popen[bytes]") -> None:
     """Several tasks may wait for one process."""
-    with subprocess.Popen(["/bin/sleep", "1000"]) as sleeper:
-        ref = ProcessRef(sleeper.pid)
-        with trio.fail_after(10):
-            async with trio.open_nursery() as nursery:
-                for _ in range(3):
-                    nursery.start_soon(ref.wait)
-                await trio.testing.wait_all_tasks_blocked()
-                assert not ref.has_ended()
-                ref.send(signal.SIGKILL)
-        assert ref.has_ended()
-        ref.close()
+    ref = ProcessRef(sleeper.pid)
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(ref.wait)
+            await trio.testing.wait_all_tasks_blocked()
+            assert not ref.has_ended()
+            ref.send(signal.SIGKILL)
+    assert ref.has_ended()
+    ref.close()
 
 
 def test_send_to_a_reaped_process_is_nothing() -> None:

@@ -84,9 +84,7 @@ async def test_child_lives_in_a_session_of_its_own(run_dir: Path) -> None:
         await child.wait()
 
 
-async def test_child_does_not_inherit_the_service_manager(
-    run_dir: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_child_does_not_inherit_the_service_manager(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Systemd would take a child's READY=1 for its parent's."""
     for name in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "LISTEN_FDS"):
         monkeypatch.setenv(name, "7")
@@ -115,7 +113,9 @@ async def test_child_dies_with_its_killed_parent(run_dir: Path) -> None:
 
 async def test_die_with_parent_that_has_ended_already_exits(run_dir: Path) -> None:
     """A parent that dies between fork and the call must not be missed."""
-    code = f"from actors.process import die_with_parent; os.environ['{PARENT_PID}'] = '1'; die_with_parent(); tell('alive')"
+    code = (
+        f"from actors.process import die_with_parent;os.environ['{PARENT_PID}'] = '1'; die_with_parent(); tell('alive')"
+    )
     with Mailbox(run_dir / "mail") as mailbox:
         child = Child(script(code, mailbox))
         with trio.fail_after(10):

@@ -34,7 +34,7 @@ class Serving:
 
     async def started(self) -> dict[str, int]:
         """Wait until all three parts have started and `serve` is ready; give their pids."""
-        pids = {}
+        pids: dict[str, int] = {}
         while set(pids) != PARTS:
             name, event, pid = (await self.events.next()).split()
             assert event == "started"
@@ -62,7 +62,7 @@ def free_port() -> int:
 
 
 @asynccontextmanager
-async def serving(folder: Path, module: str = "tests.support.stub_serve", **environ: str) -> AsyncIterator[Serving]:
+async def serving(folder: Path, **environ: str) -> AsyncIterator[Serving]:
     """Start `serve` with stub parts; keyword arguments are environment variables."""
     port = free_port()
     with Mailbox(folder / "events") as events, Mailbox(folder / "notices") as notices:
@@ -75,7 +75,7 @@ async def serving(folder: Path, module: str = "tests.support.stub_serve", **envi
             "NOTIFY_SOCKET": str(notices.path),
             **environ,
         }
-        child = Child(python_program(module, environ=settings))
+        child = Child(python_program("tests.support.stub_serve", environ=settings))
         try:
             yield Serving(child, events, notices, folder / "run", port)
         finally:

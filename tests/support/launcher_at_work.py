@@ -45,8 +45,9 @@ class LauncherAtWork:
     async def wait_for(self, title: str, *, other_than: int = 0) -> int:
         """Wait until a process with this title exists, and give its pid."""
         with trio.fail_after(TIMEOUT_S):
-            while not (pids := [pid for pid in find(self.child.pid, title) if pid != other_than]):
-                await trio.sleep(0.01)  # a look at the process table: nothing announces a new process
+            # Nothing announces a new process, so the process table is looked at again and again.
+            while not (pids := [pid for pid in find(self.child.pid, title) if pid != other_than]):  # noqa: ASYNC110
+                await trio.sleep(0.01)
         return pids[0]
 
     def interrupt(self) -> None:

@@ -48,7 +48,10 @@ def descendants(root: int) -> list[int]:
 
 
 def find(root: int, title: str) -> list[int]:
-    """Give the processes below `root` whose title is, or begins with, `llamactor: TITLE`."""
+    """Give the processes below `root` whose title is, or begins with, `llamactor: TITLE`, parents first.
+
+    A forked process has its parent's title for a moment.
+    """
     return [pid for pid in descendants(root) if title_of(pid).startswith(f"llamactor: {title}")]
 
 

@@ -15,7 +15,7 @@ import msgspec
 import trio
 
 from actors.codec import Codec, encode
-from actors.errors import Failure
+from actors.errors import Failure, PeerUnreachable
 from actors.messages.gateway_to_runner import CancelAtRunner, FromSubscriber
 from actors.messages.gateway_to_scheduler import (
     CancelJob,
@@ -218,8 +218,9 @@ class StubBackend:
         self._known.clear()
 
     def tell(self, gateway_id: str, message: msgspec.Struct) -> None:
-        """Send a message to a gateway."""
-        self._router.send_nowait([gateway_id.encode(), encode(message)])
+        """Send a message to a gateway, unless it is gone."""
+        with contextlib.suppress(PeerUnreachable):
+            self._router.send_nowait([gateway_id.encode(), encode(message)])
 
     def tell_all(self, message: msgspec.Struct) -> None:
         """Send a message to every gateway known."""

@@ -33,7 +33,7 @@ async def test_launcher_says_hello_with_spare_renderer_and_facts_ready(launchers
         assert title_of(launcher.child.pid) == "llamactor: launcher"
         assert await launcher.wait_for("runner (idle)")
         assert await launcher.wait_for("renderer")
-        assert len(find(launcher.child.pid, "forkserver")) == 1
+        assert await launcher.wait_for("forkserver")
 
 
 async def test_start_runner_uses_the_spare_and_makes_a_new_one(launchers: LauncherMaker) -> None:
@@ -82,9 +82,12 @@ async def test_start_runner_with_a_path_as_id_is_refused(launchers: LauncherMake
 
 
 async def test_start_runner_takes_another_process_when_the_spare_just_died(launchers: LauncherMaker) -> None:
-    """A spare that dies at the wrong moment costs no load."""
+    """A spare that dies just before it is needed costs no load, seen by the launcher's loop or not."""
     async with launchers.start() as launcher:
-        os.kill(await launcher.wait_for("runner (idle)"), signal.SIGKILL)
+        spare = ProcessRef(await launcher.wait_for("runner (idle)"))
+        spare.send(signal.SIGKILL)
+        await spare.wait()
+        spare.close()
         await launcher.start("r-1")
 
 
@@ -130,8 +133,7 @@ async def test_runner_raises_its_oom_score(launchers: LauncherMaker) -> None:
     """Short of memory, the kernel shall take a runner and not the launcher."""
     async with launchers.start() as launcher:
         runner = await launcher.start("r-1")
-        scores = [int(Path(f"/proc/{pid}/oom_score_adj").read_text()) for pid in (runner, launcher.child.pid)]
-        assert scores[0] > scores[1]
+        assert oom_score(runner) > oom_score(launcher.child.pid)
 
 
 async def test_renderer_that_died_is_replaced(launchers: LauncherMaker) -> None:
@@ -146,7 +148,7 @@ async def test_forkserver_that_died_takes_its_runners_and_is_replaced(launchers:
     """Nothing outlives the forkserver, every runner's end is reported, and the next order works."""
     async with launchers.start() as launcher:
         runner = await launcher.start("r-1")
-        forkserver = launcher.pid_of("forkserver")
+        forkserver = await launcher.wait_for("forkserver")
         ref = ProcessRef(runner)
         os.kill(forkserver, signal.SIGKILL)
         _, exited = await launcher.scheduler.expect(RunnerExited)
@@ -160,15 +162,16 @@ async def test_forkserver_does_not_mind_sigterm(launchers: LauncherMaker) -> Non
     """A SIGTERM to everything must not take draining runners along."""
     async with launchers.start() as launcher:
         runner = await launcher.start("r-1")
-        os.kill(launcher.pid_of("forkserver"), signal.SIGTERM)
+        os.kill(await launcher.wait_for("forkserver"), signal.SIGTERM)
         await launcher.start("r-2", "stub:other")
         assert title_of(runner) == "llamactor: runner stub:"
 
 
 async def test_killed_launcher_leaves_nothing(launchers: LauncherMaker) -> None:
-    """Forkserver, spare, renderer and runners die with a launcher that was killed with SIGKILL."""
+    """All die with a launcher that was killed with SIGKILL, a runner too that can do nothing for it itself."""
     async with launchers.start() as launcher:
-        await launcher.start("r-1", "stub:ignore_sigterm")
+        runner = await launcher.start("r-1", "stub:ignore_sigterm")
+        os.kill(runner, signal.SIGSTOP)
         await launcher.wait_for("renderer")
         await launcher.wait_for("runner (idle)")
         family = [ProcessRef(pid) for pid in descendants(launcher.child.pid)]
@@ -253,6 +256,11 @@ async def test_second_launcher_in_a_run_folder_is_refused(launchers: LauncherMak
         second = Child(launchers.program())
         assert await second.wait() == 1
         await launcher.start("r-1")
+
+
+def oom_score(pid: int) -> int:
+    """Give what is added to a process's badness."""
+    return int(Path(f"/proc/{pid}/oom_score_adj").read_text())
 
 
 async def begin_job(launcher: LauncherAtWork, xsub: Socket) -> None:

@@ -13,7 +13,7 @@ from actors.messages.runner_to_scheduler import JobEnded, Outcome, RunnerBeat, R
 from actors.messages.scheduler_to_gateway import WhoAreYou
 from actors.messages.scheduler_to_launcher import KillRunner
 from actors.scheduler import deadlines
-from actors.scheduler.events import Received, Tick
+from actors.scheduler.events import Received, Send, Tick
 from actors.scheduler.machine import Scheduler
 from actors.scheduler.states import JobLife
 from tests.actors.scheduler.stage import EPOCH, Stage, host, settings
@@ -40,7 +40,7 @@ def test_peer_in_another_role_is_asked_who_it_is(stage: Stage) -> None:
 
 def test_tick_that_is_late_extends_the_peers_deadlines(stage: Stage) -> None:
     """When we were stopped, the peers' silence is ours."""
-    runner_id = stage.run_model()
+    stage.run_model()
     stage.submit("job")
     stage.now_s += 60.0
     stage.happen(Tick())
@@ -48,7 +48,6 @@ def test_tick_that_is_late_extends_the_peers_deadlines(stage: Stage) -> None:
     assert {"gw"} == set(stage.core.world.gateways)
     stage.beats.clear()
     stage.pass_time(deadlines.SILENCE_S + 0.1)
-    assert [kill.runner_id for kill in stage.sent("host", KillRunner)] in ([], [runner_id])
     assert stage.core.world.gateways == {}
 
 
@@ -99,7 +98,7 @@ def test_events_replayed_give_the_same_effects(stage: Stage) -> None:
         (effect.peer, effect.message)
         for now_s, event in stage.core.events
         for effect in twin.handle(event, now_s)
-        if hasattr(effect, "peer")
+        if isinstance(effect, Send)
     ]
     assert sends == [(send.peer, send.message) for send in stage.sends]
 

@@ -1,0 +1,338 @@
+"""A troupe of fake peers for the scheduler's core: gateways, launchers and runners that behave as the real ones do.
+
+Messages in both directions wait in one line per peer, so that a test decides in which order the peers' lines move;
+within a line the order is kept, as in a socket. A dead peer's line to it refuses (`Undelivered`), its line from it is
+lost. No randomness and no clock: the test supplies both.
+"""
+
+from collections import defaultdict, deque
+from dataclasses import dataclass, field
+
+import msgspec
+
+from actors.errors import LoadFailed
+from actors.messages.gateway_to_scheduler import CancelJob, GatewayBeat, GatewayHello, JobKind, Submit, Unload
+from actors.messages.launcher_to_scheduler import LauncherBeat, LauncherHello, RunnerExited
+from actors.messages.model import HostFacts, JobRef, LoadOptions, ModelSpec, RunnerUse
+from actors.messages.runner_to_scheduler import (
+    JobEnded,
+    Outcome,
+    RunnerBeat,
+    RunnerHello,
+    RunnerLoadFailed,
+    RunnerReady,
+    RunnerState,
+)
+from actors.messages.scheduler_to_gateway import Granted, Loaded, Lost, Refused, WhoAreYou
+from actors.messages.scheduler_to_launcher import KillRunner, StartRunner
+from actors.messages.scheduler_to_runner import Cancel, Drain, Start
+from actors.scheduler.events import Event, Note, Received, Tick, Undelivered
+from actors.scheduler.machine import Scheduler
+from actors.settings import Settings
+from tests.actors.scheduler.stage import GIB
+
+HOST_BYTES = 4 * GIB
+
+
+@dataclass(eq=False)
+class FakeRunner:
+    """A runner process."""
+
+    order: StartRunner
+    launcher_id: str
+    state: RunnerState = RunnerState.LOADING
+    jobs: dict[str, JobRef] = field(default_factory=dict)
+    ended: dict[str, int] = field(default_factory=dict)
+    is_mute: bool = False
+
+
+@dataclass(eq=False)
+class FakeGateway:
+    """A gateway worker and what it still waits for."""
+
+    attempts: dict[str, int] = field(default_factory=dict)
+    """The last attempt of each job that has not ended."""
+    submits: dict[str, Submit] = field(default_factory=dict)
+    verdicts: dict[tuple[str, int], msgspec.Struct] = field(default_factory=dict)
+    """The final answer to each attempt."""
+
+
+class Troupe:
+    """All the peers, and the core between them."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.now_s = 0.0
+        self.n_schedulers = 0
+        self.gateways: dict[str, FakeGateway] = {}
+        self.launchers: dict[str, None] = {}
+        self.runners: dict[str, FakeRunner] = {}
+        self.to_core: defaultdict[str, deque[tuple[msgspec.Struct, tuple[bytes, ...]]]] = defaultdict(deque)
+        self.from_core: defaultdict[str, deque[tuple[msgspec.Struct, tuple[bytes, ...]]]] = defaultdict(deque)
+        self.notes: list[str] = []
+        self.restart()
+
+    # The core.
+
+    def restart(self) -> None:
+        """Replace the scheduler by a new one; what was under way to the old one is lost."""
+        self.n_schedulers += 1
+        self.to_core.clear()
+        self.core = Scheduler(epoch=f"epoch{self.n_schedulers}", settings=self.settings, now_s=self.now_s)
+
+    def happen(self, event: Event) -> None:
+        """Let one event happen, with what follows from undelivered messages, and check the core."""
+        events = deque([event])
+        while events:
+            for effect in self.core.handle(events.popleft(), self.now_s):
+                if isinstance(effect, Note):
+                    self.notes.append(effect.text)
+                elif self.is_alive(effect.peer):
+                    self.from_core[effect.peer].append((effect.message, effect.payload))
+                else:
+                    events.append(Undelivered(effect))
+            self.core.check_invariants()
+            self.check_memory()
+
+    def check_memory(self) -> None:
+        """No host is given more than it has."""
+        for launcher_id in self.launchers:
+            runners = [each for each in self.core.world.runners.values() if each.launcher_id == launcher_id]
+            started_here = [each for each in runners if each.runner_id.startswith(self.core.world.epoch)]
+            if len(started_here) == len(runners):
+                assert sum(each.share.host_bytes for each in runners) <= HOST_BYTES
+
+    def is_alive(self, peer: str) -> bool:
+        """Tell whether messages reach a peer."""
+        return peer in self.gateways or peer in self.launchers or peer in self.runners
+
+    def say(self, peer: str, message: msgspec.Struct, *payload: bytes) -> None:
+        """Put a message into a peer's line to the core."""
+        self.to_core[peer].append((message, payload))
+
+    def move_to_core(self, peer: str) -> None:
+        """Deliver the next message of a peer."""
+        if self.to_core[peer]:
+            message, payload = self.to_core[peer].popleft()
+            self.happen(Received(peer, message, payload))
+
+    def move_from_core(self, peer: str) -> None:
+        """Deliver the next message to a peer."""
+        if self.from_core[peer] and self.is_alive(peer):
+            message, _payload = self.from_core[peer].popleft()
+            if peer in self.gateways:
+                self._gateway_hears(peer, message)
+            elif peer in self.launchers:
+                self._launcher_hears(peer, message)
+            else:
+                self._runner_hears(peer, message)
+
+    def settle_lines(self) -> None:
+        """Deliver everything, until nothing is under way."""
+        while peers := [each for each in {*self.to_core, *self.from_core} if self._has_line(each)]:
+            for peer in sorted(peers):
+                self.move_to_core(peer)
+                self.move_from_core(peer)
+
+    def pass_time(self, seconds: float) -> None:
+        """Let time pass; everyone who lives beats every second and no line stands still for longer."""
+        until_s = self.now_s + seconds
+        while self.now_s < until_s:
+            self.now_s = min(until_s, self.now_s + 1.0, max(self.now_s + 0.01, self.core.next_deadline()))
+            for peer in (*self.gateways, *self.launchers, *self.runners):
+                self._beat(peer)
+            self.settle_lines()
+            if self.core.next_deadline() <= self.now_s:
+                self.happen(Tick())
+
+    def _has_line(self, peer: str) -> bool:
+        return bool(self.to_core[peer] or (self.from_core[peer] and self.is_alive(peer)))
+
+    def _beat(self, peer: str) -> None:
+        if peer in self.gateways:
+            self.say(peer, GatewayBeat())
+        elif peer in self.launchers:
+            self.say(peer, LauncherBeat(host=self.facts(peer)))
+        elif not self.runners[peer].is_mute:
+            runner = self.runners[peer]
+            self.say(peer, RunnerBeat(state=runner.state, use=RunnerUse(n_active=len(runner.jobs))))
+
+    # Gateways.
+
+    def new_gateway(self, gateway_id: str) -> None:
+        """Let a gateway start."""
+        self.gateways[gateway_id] = FakeGateway()
+        self.say(gateway_id, GatewayHello())
+
+    def end_gateway(self, gateway_id: str) -> None:
+        """Let a gateway die."""
+        del self.gateways[gateway_id]
+        self._forget_lines(gateway_id)
+
+    def submit(
+        self,
+        gateway_id: str,
+        job_id: str,
+        spec: ModelSpec,
+        *,
+        kind: JobKind,
+        load: LoadOptions,
+        keep_alive_s: float | None,
+    ) -> None:
+        """Let a client ask for something."""
+        gateway = self.gateways[gateway_id]
+        message = Submit(job_id=job_id, attempt=1, kind=kind, model=spec, load=load, keep_alive_s=keep_alive_s)
+        gateway.attempts[job_id], gateway.submits[job_id] = 1, message
+        self._offer(gateway_id, job_id)
+
+    def offer_again(self, gateway_id: str, job_id: str) -> None:
+        """Let a gateway offer a job once more, with a higher attempt."""
+        self.gateways[gateway_id].attempts[job_id] += 1
+        self._offer(gateway_id, job_id)
+
+    def repeat(self, gateway_id: str, job_id: str) -> None:
+        """Let a gateway send the same offer twice."""
+        self._offer(gateway_id, job_id)
+
+    def cancel(self, gateway_id: str, job_id: str) -> None:
+        """Let a client leave."""
+        self.gateways[gateway_id].attempts.pop(job_id)
+        self.say(gateway_id, CancelJob(job_id=job_id))
+
+    def unload(self, gateway_id: str, spec: ModelSpec) -> None:
+        """Let a user unload a model."""
+        self.say(gateway_id, Unload(request_id="unload", model_key=spec.key))
+
+    def _offer(self, gateway_id: str, job_id: str) -> None:
+        gateway = self.gateways[gateway_id]
+        message = msgspec.structs.replace(gateway.submits[job_id], attempt=gateway.attempts[job_id])
+        self.say(gateway_id, message, *([] if message.kind is JobKind.LOAD else [b"body"]))
+
+    def _gateway_hears(self, gateway_id: str, message: msgspec.Struct) -> None:
+        gateway = self.gateways[gateway_id]
+        if isinstance(message, WhoAreYou):
+            self.say(gateway_id, GatewayHello())
+            for job_id in gateway.attempts:
+                self.offer_again(gateway_id, job_id)
+        if isinstance(message, Granted):
+            assert (message.job_id, message.attempt) not in gateway.verdicts, "granted after its verdict"
+        if isinstance(message, Refused | Loaded | Lost):
+            self._verdict(gateway_id, gateway, message)
+
+    def _verdict(self, gateway_id: str, gateway: FakeGateway, message: Refused | Loaded | Lost) -> None:
+        key = (message.job_id, message.attempt)
+        assert key not in gateway.verdicts, f"two verdicts: {gateway.verdicts[key]} and {message}"
+        gateway.verdicts[key] = message
+        if gateway.attempts.get(message.job_id) != message.attempt:
+            return
+        if isinstance(message, Lost) and message.attempt < 3:
+            self.offer_again(gateway_id, message.job_id)
+        else:
+            del gateway.attempts[message.job_id]
+
+    # Launchers.
+
+    def new_launcher(self, launcher_id: str) -> None:
+        """Let a host come."""
+        self.launchers[launcher_id] = None
+        self.say(launcher_id, LauncherHello(host=self.facts(launcher_id)))
+
+    def end_launcher(self, launcher_id: str) -> None:
+        """Let a launcher die, with its runners."""
+        del self.launchers[launcher_id]
+        self._forget_lines(launcher_id)
+        for runner_id in [each for each, runner in self.runners.items() if runner.launcher_id == launcher_id]:
+            del self.runners[runner_id]
+            self._forget_lines(runner_id)
+
+    def facts(self, launcher_id: str) -> HostFacts:
+        """Describe a host as it is now."""
+        taken = sum(
+            runner.order.plan.size_bytes - runner.order.model.weights_bytes
+            for runner in self.runners.values()
+            if runner.launcher_id == launcher_id and runner.state is not RunnerState.LOADING
+        )
+        return HostFacts(n_cores=4, memory_total_bytes=HOST_BYTES, memory_available_bytes=max(0, HOST_BYTES - taken))
+
+    def _launcher_hears(self, launcher_id: str, message: msgspec.Struct) -> None:
+        mine = tuple(each for each, runner in self.runners.items() if runner.launcher_id == launcher_id)
+        if isinstance(message, WhoAreYou):
+            self.say(launcher_id, LauncherHello(host=self.facts(launcher_id), runner_ids=mine))
+        elif isinstance(message, StartRunner):
+            self.runners[message.runner_id] = FakeRunner(message, launcher_id)
+            self.say(message.runner_id, self._hello(message.runner_id))
+        elif isinstance(message, KillRunner):
+            if message.runner_id in self.runners:
+                self.end_runner(message.runner_id, -9)
+            else:
+                self.say(launcher_id, RunnerExited(runner_id=message.runner_id, exit_code=-1))
+
+    # Runners.
+
+    def end_runner(self, runner_id: str, exit_code: int) -> None:
+        """Let a runner's process end."""
+        runner = self.runners.pop(runner_id)
+        self.from_core.pop(runner_id, None)
+        self.say(runner.launcher_id, RunnerExited(runner_id=runner_id, exit_code=exit_code))
+
+    def finish_load(self, runner_id: str) -> None:
+        """Let a load succeed."""
+        self.runners[runner_id].state = RunnerState.READY
+        self.say(runner_id, RunnerReady(load_s=0.1, size_bytes=0, size_vram_bytes=0))
+
+    def fail_load(self, runner_id: str) -> None:
+        """Let a load fail."""
+        self.say(runner_id, RunnerLoadFailed(failure=LoadFailed("bad file").as_failure()))
+        self.end_runner(runner_id, 1)
+
+    def end_job(self, runner_id: str, job_id: str, outcome: Outcome = Outcome.FINISHED) -> None:
+        """Let a job end at its runner."""
+        runner = self.runners[runner_id]
+        ref = runner.jobs.pop(job_id)
+        runner.ended[job_id] = ref.attempt
+        self.say(runner_id, JobEnded(job_id=job_id, attempt=ref.attempt, outcome=outcome))
+        gateway = self.gateways.get(ref.gateway_id)
+        if gateway is not None and outcome is Outcome.FINISHED:
+            gateway.attempts.pop(job_id, None)
+        if runner.state is RunnerState.DRAINING and not runner.jobs:
+            self.end_runner(runner_id, 0)
+
+    def _hello(self, runner_id: str) -> RunnerHello:
+        runner = self.runners[runner_id]
+        return RunnerHello(
+            state=runner.state,
+            model=runner.order.model,
+            plan=runner.order.plan,
+            endpoint=f"ipc:///{runner_id}",
+            jobs=tuple(runner.jobs.values()),
+        )
+
+    def _runner_hears(self, runner_id: str, message: msgspec.Struct) -> None:
+        runner = self.runners[runner_id]
+        if isinstance(message, WhoAreYou) and not runner.is_mute:
+            self.say(runner_id, self._hello(runner_id))
+        elif isinstance(message, Cancel) and message.job_id in runner.jobs:
+            self.end_job(runner_id, message.job_id, Outcome.CANCELLED)
+        elif isinstance(message, Drain):
+            runner.state = RunnerState.DRAINING
+            if not runner.jobs:
+                self.end_runner(runner_id, 0)
+        elif isinstance(message, Start):
+            self._runner_starts(runner_id, runner, message)
+
+    def _runner_starts(self, runner_id: str, runner: FakeRunner, message: Start) -> None:
+        assert len(runner.jobs) <= runner.order.plan.n_slots
+        held = runner.jobs.get(message.job_id)
+        if max(held.attempt if held else 0, runner.ended.get(message.job_id, 0)) >= message.attempt:
+            return
+        if held is not None:
+            self.end_job(runner_id, message.job_id, Outcome.CANCELLED)
+        if runner_id not in self.runners:
+            return
+        runner.jobs[message.job_id] = JobRef(message.job_id, message.attempt, message.gateway_id)
+        if runner.state is not RunnerState.READY:
+            self.end_job(runner_id, message.job_id, Outcome.FAILED)
+
+    def _forget_lines(self, peer: str) -> None:
+        self.to_core.pop(peer, None)
+        self.from_core.pop(peer, None)
