@@ -419,12 +419,16 @@ class RunFolderUnusable(TransportError):
 
 
 class ListenFailed(TransportError):
-    """The HTTP server cannot have its address. Not `AlreadyRunning`: any program may hold a port."""
+    """A listener cannot have its address. Not `AlreadyRunning`: any program may hold a port."""
 
     code = "listen_failed"
 
     def __init__(self, address: str, reason: str) -> None:
-        super().__init__(f"listen tcp {address}: {reason}", address=address, reason=reason)
+        super().__init__(
+            f"listen {address}: {reason}" if "://" in address else f"listen tcp {address}: {reason}",
+            address=address,
+            reason=reason,
+        )
 
 
 class Bug(LlamactorError):

@@ -24,7 +24,7 @@ from typing import Self
 import trio
 import zmq
 
-from actors.errors import AlreadyRunning, Backlogged, FrameTooLarge, PeerUnreachable, RunFolderUnusable
+from actors.errors import AlreadyRunning, Backlogged, FrameTooLarge, ListenFailed, PeerUnreachable, RunFolderUnusable
 
 MAX_FRAME_BYTES = 256 << 20
 _HIGH_WATER_MESSAGES = 10_000
@@ -73,8 +73,15 @@ class Socket:
         self._n_received = 0
 
     def bind(self, endpoint: str) -> None:
-        """Bind; on an ipc path this steals a living socket, so hold the folder's lock (`lock_folder`) first."""
-        self._socket.bind(endpoint)
+        """Bind; on an ipc path this steals a living socket, so hold the folder's lock (`lock_folder`) first.
+
+        Raises:
+            ListenFailed: the address is in use, or not ours.
+        """
+        try:
+            self._socket.bind(endpoint)
+        except zmq.ZMQError as error:
+            raise ListenFailed(endpoint, str(error.strerror).lower()) from error
 
     def connect(self, endpoint: str) -> None:
         """Connect, now or whenever the peer appears."""

@@ -171,6 +171,7 @@ class Runner:
         with trio.open_signal_receiver(signal.SIGTERM) as signals:
             async for _ in signals:
                 self._drain()
+                self._nursery.start_soon(self._end_after_deadline)
 
     def _drain(self) -> None:
         if self._state is RunnerState.DRAINING:
@@ -178,7 +179,6 @@ class Runner:
         self._state = RunnerState.DRAINING
         if not self._jobs:
             self._done.set()
-        self._nursery.start_soon(self._end_after_deadline)
 
     async def _end_after_deadline(self) -> None:
         await trio.sleep(self._assignment.drain_timeout_s)

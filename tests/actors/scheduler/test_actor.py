@@ -1,5 +1,6 @@
 """The scheduler over real sockets: a ROUTER in a run folder, DEALERs as its peers, and as a process."""
 
+import logging
 import os
 import signal
 import stat
@@ -16,12 +17,12 @@ import trio
 from actors.codec import Codec, encode
 from actors.errors import AlreadyRunning
 from actors.messages.gateway_to_scheduler import GatewayBeat, GatewayHello, JobKind, Submit
-from actors.messages.launcher_to_scheduler import LauncherBeat, LauncherHello
+from actors.messages.launcher_to_scheduler import LauncherBeat, LauncherHello, RunnerExited
 from actors.messages.model import JobRef, RunnerUse
 from actors.messages.runner_to_scheduler import JobEnded, Outcome, RunnerBeat, RunnerHello, RunnerReady, RunnerState
-from actors.messages.scheduler_to_gateway import Granted, ToGateway, Welcome, WhoAreYou
+from actors.messages.scheduler_to_gateway import Granted, Loaded, ToGateway, Welcome, WhoAreYou
 from actors.messages.scheduler_to_launcher import StartRunner, ToLauncher
-from actors.messages.scheduler_to_runner import Start, ToRunner
+from actors.messages.scheduler_to_runner import Drain, Start, ToRunner
 from actors.process import python_program
 from actors.scheduler.actor import run_scheduler
 from actors.settings import Settings
@@ -193,6 +194,60 @@ async def start_process(run_dir: Path) -> trio.Process:
     program = python_program("actors.scheduler")
     environ = {**os.environ, **program.environ, "LLAMACTOR_RUN_DIR": str(run_dir)}
     return await trio.lowlevel.open_process(list(program.argv), env=environ, stderr=-1)
+
+
+async def test_scheduler_ticks_when_a_deadline_passes(run_dir: Path) -> None:
+    """A keep-alive of a twentieth of a second ends without anybody saying anything."""
+    async with scheduler_in(run_dir) as settings:
+        with Peer(settings, "gw") as gateway, Peer(settings, "host") as launcher, Peer(settings, "r1") as runner:
+            gateway.say(GatewayHello())
+            launcher.say(LauncherHello(host=host(), runner_ids=("r1",)))
+            runner.say(ready_hello())
+            await runner.expect(Welcome)
+            gateway.say(msgspec.structs.replace(submit(), kind=JobKind.LOAD, keep_alive_s=0.05))
+            await gateway.expect(Loaded)
+            await runner.expect(Drain)
+
+
+async def test_scheduler_gives_a_job_on_that_its_runner_did_not_get(
+    run_dir: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A runner whose process just died: the request goes to the next one, and its gateway notices nothing."""
+    caplog.set_level(logging.DEBUG)
+    async with scheduler_in(run_dir) as settings:
+        with Peer(settings, "gw") as gateway, Peer(settings, "host") as launcher:
+            gateway.say(GatewayHello())
+            with Peer(settings, "r1") as runner:
+                runner.say(msgspec.structs.replace(ready_hello(), plan=plan(n_slots=1000)))
+                await runner.expect(Welcome)
+                launcher.say(LauncherHello(host=host(), runner_ids=("r1",)))
+                await launcher.expect(Welcome)
+            n_jobs = 0
+            with trio.fail_after(_TIMEOUT_S):
+                while "Start to r1 was not delivered" not in caplog.text:  # the socket notices the end a little later
+                    n_jobs += 1
+                    gateway.say(submit(f"job-{n_jobs}"), b"body")
+                    await gateway.expect(Granted)
+            launcher.say(RunnerExited(runner_id="r1", exit_code=-9))
+            order = await launcher.expect(StartRunner)
+            with Peer(settings, order.runner_id) as runner:
+                runner.say(msgspec.structs.replace(ready_hello(), plan=order.plan))
+                start, payload = await runner.expect_frames(Start)
+                assert (start.job_id, start.attempt, payload) == (f"job-{n_jobs}", 1, [b"body"])
+
+
+async def test_scheduler_tells_the_service_manager_that_it_is_up_and_alive(
+    run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """READY once peers can connect, then a ping several times per watchdog interval."""
+    with trio.socket.socket(trio.socket.AF_UNIX, trio.socket.SOCK_DGRAM) as manager:
+        await manager.bind(str(run_dir / "notify"))
+        monkeypatch.setenv("NOTIFY_SOCKET", str(run_dir / "notify"))
+        monkeypatch.setenv("WATCHDOG_USEC", "150000")
+        async with scheduler_in(run_dir):
+            with trio.fail_after(_TIMEOUT_S):
+                told = [await manager.recv(100) for _ in range(3)]
+    assert told == [b"READY=1", b"WATCHDOG=1", b"WATCHDOG=1"]
 
 
 def title_of(pid: int) -> str:
