@@ -5,6 +5,7 @@ SIGTERM and SIGINT drain; a second one ends the drain.
 """
 
 import os
+import resource
 import signal
 import socket
 import sys
@@ -21,12 +22,13 @@ from actors.settings import Settings, settings_from
 from gateway.app import create_app
 from gateway.jobs import Jobs
 from gateway.models import Models
-from gateway.server import Server
+from gateway.server import MAX_CONNECTIONS, Server
 from gateway.worker import Worker
 from registry.store import Store
 
 _SYSTEMD_FIRST_FD = 3
 _US_PER_S = 1_000_000
+_SPARE_DESCRIPTORS = 256
 
 log = get_logger(__name__)
 
@@ -35,6 +37,7 @@ def main() -> int:
     """Run the worker and return its exit status."""
     die_with_parent()
     set_title("gateway")
+    _raise_descriptor_limit()
     try:
         settings = settings_from()
         configure_logging(process="gateway", debug=settings.debug)
@@ -78,22 +81,30 @@ async def serve(settings: Settings, listener: socket.socket) -> None:
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with trio.open_nursery() as nursery:
             await nursery.start(jobs.run)
-            nursery.start_soon(_drain_on_signal, signals, server, nursery)
+            nursery.start_soon(_drain_on_signal, signals, server)
             nursery.start_soon(_feed_watchdog)
             await nursery.start(server.run, [trio.SocketListener(trio.socket.from_stdlib_socket(listener))])
             log.info("%s listens on %s", jobs.gateway_id, _address(listener))
             notify("READY=1")
             await server.wait_closed()
-            nursery.cancel_scope.cancel()
+            nursery.cancel_scope.cancel()  # the jobs go last: connections that were cut off have cancelled theirs
 
 
-async def _drain_on_signal(signals: AsyncIterator[int], server: Server, nursery: trio.Nursery) -> None:
+def _raise_descriptor_limit() -> None:
+    """Take as many descriptors as we are allowed and can use."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * MAX_CONNECTIONS + _SPARE_DESCRIPTORS
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < allowed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+
+
+async def _drain_on_signal(signals: AsyncIterator[int], server: Server) -> None:
     await anext(signals)
     notify("STOPPING=1")
     server.drain()
     await anext(signals)
-    log.warning("a second stop signal: closing all connections")
-    nursery.cancel_scope.cancel()
+    server.cut_off()
 
 
 async def _feed_watchdog() -> None:

@@ -7,7 +7,7 @@ from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
 from werkzeug.routing import RequestRedirect
 
-from actors.errors import Draining, InvalidRequest, LlamactorError, NotAvailable
+from actors.errors import CapacityError, Draining, InvalidRequest, LlamactorError, NotAvailable
 from actors.log import get_logger
 from gateway.connection import GatewayConnection, GatewayRequest
 from gateway.errors import Family, error_body, retry_after_s, status_of
@@ -86,7 +86,7 @@ def _add_gate(app: QuartTrio, worker: Worker) -> None:
 def _add_error_handlers(app: QuartTrio) -> None:
     @app.errorhandler(LlamactorError)
     async def on_known_error(error: LlamactorError) -> Response:
-        is_ours = status_of(error) >= _SERVER_ERROR and retry_after_s(error) is None
+        is_ours = status_of(error) >= _SERVER_ERROR and not isinstance(error, CapacityError | NotAvailable)
         log.log(logging.ERROR if is_ours else logging.DEBUG, "%s: %s", request.path, error.message)
         return error_response(error)
 

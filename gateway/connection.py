@@ -13,7 +13,7 @@ from typing import Any
 
 import trio
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, ASGISendEvent
-from quart.wrappers import Request, Response
+from quart.wrappers import Request
 from quart_trio.asgi import TrioASGIHTTPConnection
 from quart_trio.wrappers import TrioRequest
 
@@ -80,7 +80,6 @@ class GatewayConnection(TrioASGIHTTPConnection):
         """Answer the request, without a limit on how long the answer may take."""
         assert isinstance(request, GatewayRequest)  # the app's request_class  # noqa: S101
         response = await self.app.handle_request(request)
-        if isinstance(response, Response) and response.status_code >= 400:  # noqa: PLR2004  # an HTTP error
-            await request.body.read_leftover()
+        await request.body.read_leftover()
         await self._send_response(send, response)
         nursery.cancel_scope.cancel()

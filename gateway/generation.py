@@ -75,6 +75,11 @@ class AnswerPart:
     thinking: str = ""
     end: AnswerEnd | None = None
 
+    @property
+    def reason(self) -> str:
+        """Why the answer ended; only of interest in the last part."""
+        return self.end.reason if self.end is not None else ""
+
 
 class Answer:
     """The answer to one generation, read once."""

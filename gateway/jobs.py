@@ -15,7 +15,6 @@ Ordering: all methods run on trio's thread and never block.
 import contextlib
 import secrets
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import trio
 
@@ -36,12 +35,11 @@ from actors.messages.scheduler_to_gateway import (
     ToGateway,
     Unloading,
 )
+from gateway.deadlines import Deadlines
 from gateway.job import Job, JobRequest, JobState
 from gateway.questions import Questions
 from gateway.subscriptions import Subscriptions
 
-LAST_WORDS_S = 0.1
-"""What a runner sent before its death may still be in our socket when the scheduler's report of it arrives."""
 MAX_RETAINED_BYTES = 256 << 20
 _SETTLE_S = 0.02
 _codec: Codec[ToGateway] = Codec(ToGateway)
@@ -49,25 +47,11 @@ _codec: Codec[ToGateway] = Codec(ToGateway)
 log = get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Deadlines:
-    """How long jobs wait for whom."""
-
-    scheduler_s: float = 10.0
-    """For a scheduler to be heard at all."""
-    accept_s: float = 30.0
-    """From grant to `Accepted`: a runner renders and tokenises the prompt, both bounded by less."""
-    reannounce_s: float = 10.0
-    """For a new scheduler to announce the runners; it waits 3 s at most for the launchers to list them."""
-    tick_s: float = 0.5
-    """Between two looks at the deadlines."""
-
-
 class Jobs:
     """Owns the jobs of one gateway worker, its link to the scheduler and its subscriptions."""
 
-    def __init__(self, scheduler_endpoint: str, *, deadlines: Deadlines = Deadlines()) -> None:
-        self._deadlines = deadlines
+    def __init__(self, scheduler_endpoint: str, *, deadlines: Deadlines | None = None) -> None:
+        self._deadlines = deadlines or Deadlines()
         self.gateway_id = f"gw-{secrets.token_hex(8)}"
         self._jobs: dict[str, Job] = {}
         self._retained_bytes = 0
@@ -101,13 +85,16 @@ class Jobs:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve the protocol until cancelled; jobs may be submitted once it has started."""
-        async with trio.open_nursery() as nursery:
-            self._nursery = nursery
-            await nursery.start(self._subscriptions.run)
-            nursery.start_soon(self._link.run)
-            nursery.start_soon(self._watch_deadlines)
-            await self._said_hello.wait()  # a job offered before would make the scheduler ask who we are
-            task_status.started()
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                await nursery.start(self._subscriptions.run)
+                nursery.start_soon(self._link.run)
+                nursery.start_soon(self._watch_deadlines)
+                await self._said_hello.wait()  # a job offered before would make the scheduler ask who we are
+                task_status.started()
+        finally:
+            self._nursery = None
 
     @contextlib.contextmanager
     def submit(self, request: JobRequest) -> Iterator[Job]:
@@ -115,7 +102,6 @@ class Jobs:
 
         Raises:
             QueueFull: too many bytes of requests wait already.
-            SchedulerUnavailable: too many messages to the scheduler wait already.
         """
         job = Job(job_id=secrets.token_hex(8), request=request, offered_at=trio.current_time())
         if self._retained_bytes + job.body_bytes > MAX_RETAINED_BYTES:
@@ -147,6 +133,8 @@ class Jobs:
 
     def _cancel(self, job: Job) -> None:
         """Tell all who may hold the job; the scheduler too, for it may be queued, or that runner's socket stuck."""
+        if self._nursery is None or self._nursery.cancel_scope.cancel_called:
+            return  # the sockets are closing, which tells them, too
         if job.runner_id:
             self._subscriptions.cancel(job.runner_id, job.job_id)
         with contextlib.suppress(Backlogged):
@@ -297,14 +285,14 @@ class Jobs:
         self._offer(job)
 
     async def _fail_after_last_words(self, job: Job, error: LlamactorError) -> None:
-        await trio.sleep(LAST_WORDS_S)
+        await trio.sleep(self._deadlines.last_words_s)
         if job.state is JobState.ACCEPTED:
-            self._fail(job, error)
+            self._give_up(job, error)
 
     async def _bury_runner(self, runner_id: str) -> None:
-        await trio.sleep(LAST_WORDS_S)
+        await trio.sleep(self._deadlines.last_words_s)
         for job in self._jobs_on(runner_id):
-            self._fail(job, RunnerDied("it ended"))
+            self._give_up(job, RunnerDied("it ended"))  # cancelled, too: a runner may be cut off and alive
         self._subscriptions.close(runner_id)
 
     # Deadlines.

@@ -85,6 +85,8 @@ class RequestBody:
 
         Closing a connection with unread data resets it, and the client would never see why it was refused.
         """
+        if self._is_complete:
+            return
         n_bytes = 0
         with trio.move_on_after(_LEFTOVER_DEADLINE_S):
             while not (self._is_complete or n_bytes > _LEFTOVER_MAX_BYTES):

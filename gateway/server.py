@@ -21,6 +21,8 @@ from gateway.connection_stream import WRITE_DEADLINE_S, ConnectionStream
 IDLE_CONNECTION_S = 75.0
 """How long a connection may stay idle, and how long the head of a request may take; nginx's default."""
 MAX_HEAD_BYTES = 64 << 10
+MAX_CONNECTIONS = 4096
+"""Of one worker at once; further ones wait in the listening socket's queue."""
 _UNWIND_S = 1.0
 """For the tasks of closed connections to end; they are cancelled after that."""
 
@@ -38,11 +40,35 @@ def hypercorn_config() -> Config:
     return config
 
 
+class _Turnstile(trio.abc.Listener[trio.SocketStream]):
+    """A listener that accepts only while there is room; whoever serves a connection gives its room back."""
+
+    def __init__(self, listener: trio.SocketListener, room: trio.Semaphore) -> None:
+        self._listener = listener
+        self._room = room
+
+    async def accept(self) -> trio.SocketStream:
+        await self._room.acquire()
+        try:
+            return await self._listener.accept()
+        except BaseException:
+            self._room.release()
+            raise
+
+    async def aclose(self) -> None:
+        await self._listener.aclose()
+
+
 class Server:
     """Serves one app on listening sockets until it is told to drain."""
 
     def __init__(
-        self, app: ASGIFramework, *, drain_timeout_s: float, write_deadline_s: float = WRITE_DEADLINE_S
+        self,
+        app: ASGIFramework,
+        *,
+        drain_timeout_s: float,
+        write_deadline_s: float = WRITE_DEADLINE_S,
+        max_connections: int = MAX_CONNECTIONS,
     ) -> None:
         self._app = ASGIWrapper(app)
         self._config = hypercorn_config()
@@ -50,8 +76,10 @@ class Server:
         self._drain_timeout_s = drain_timeout_s
         self._write_deadline_s = write_deadline_s
         self._streams: set[ConnectionStream] = set()
+        self._room = trio.Semaphore(max_connections)
         self._drain_wanted = trio.Event()
         self._last_closed = trio.Event()  # set when draining has closed the last connection
+        self._cut_off_wanted = trio.Event()  # set when draining shall not wait any longer
         self._closed = trio.Event()  # set when `run` has ended
 
     @property
@@ -67,6 +95,11 @@ class Server:
     def drain(self) -> None:
         """Start draining; idempotent."""
         self._drain_wanted.set()
+
+    def cut_off(self) -> None:
+        """End draining now, whatever is still running; idempotent."""
+        self._drain_wanted.set()
+        self._cut_off_wanted.set()
 
     async def wait_closed(self) -> None:
         """Wait until the server has drained and closed everything."""
@@ -99,8 +132,9 @@ class Server:
         self._closed.set()
 
     async def _accept(self, listener: trio.SocketListener, connections: trio.Nursery) -> None:
-        async with listener:
-            await trio.serve_listeners(self._serve_connection, [listener], handler_nursery=connections)
+        turnstile = _Turnstile(listener, self._room)
+        async with turnstile:
+            await trio.serve_listeners(self._serve_connection, [turnstile], handler_nursery=connections)
 
     async def _serve_connection(self, accepted: trio.SocketStream) -> None:
         stream = ConnectionStream(accepted, write_deadline_s=self._write_deadline_s)
@@ -111,15 +145,23 @@ class Server:
             log.exception("a connection failed by a bug")
             stream.abort()
         finally:
+            self._room.release()
             self._streams.discard(stream)
             if not self._streams and self.is_draining:
                 self._last_closed.set()
 
     async def _wait_until_closed(self) -> None:
-        with trio.move_on_after(self._drain_timeout_s) as deadline:
-            if self._streams:
-                await self._last_closed.wait()
-        if deadline.cancelled_caught:
+        async def stop_waiting() -> None:
+            await self._cut_off_wanted.wait()
+            nursery.cancel_scope.cancel()
+
+        with trio.move_on_after(self._drain_timeout_s):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(stop_waiting)
+                if self._streams:
+                    await self._last_closed.wait()
+                nursery.cancel_scope.cancel()
+        if self._streams:
             log.warning("the drain time is over: closing %d connections", len(self._streams))
 
     def _abort_all(self) -> None:

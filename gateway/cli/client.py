@@ -58,7 +58,7 @@ class Client:
         with self._response("POST", path, body) as response:
             if response.status >= http.HTTPStatus.BAD_REQUEST:
                 text = _error_text(response.read(), response)
-                raise ApiFailure(f"{response.status} {response.reason}: {text}", status=response.status)
+                raise ApiFailure(f"{_status_line(response.status)}: {text}", status=response.status)
             for line in response:
                 if line.strip():
                     part = _object(line, response.status)
@@ -143,5 +143,10 @@ def _error_text(content: bytes, response: http.client.HTTPResponse) -> str:
         error = json.loads(content)["error"]
     except (ValueError, KeyError, TypeError):
         text = content.decode(errors="replace").strip()
-        return text or f"{response.status} {response.reason}"
+        return text or _status_line(response.status)
     return str(error)
+
+
+def _status_line(status: int) -> str:
+    # Servers may leave the reason out, as HTTP/2 does; people expect to read it.
+    return f"{status} {http.client.responses.get(status, '')}".rstrip()

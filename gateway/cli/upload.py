@@ -8,6 +8,7 @@ from pathlib import Path
 from gateway.cli.client import Client
 
 _CHUNK_BYTES = 1 << 20
+_SHORT_DIGEST = len("sha256:") + 12
 
 Report = Callable[[str], None]
 
@@ -30,9 +31,9 @@ def upload(client: Client, path: Path, digest: str, report: Report) -> None:
     if client.has_blob(digest):
         return
     size_bytes = path.stat().st_size
-    label = f"copying file {digest}"
+    label = f"copying file {digest[:_SHORT_DIGEST]}"  # the whole one would not fit a line that is rewritten
     client.upload_blob(digest, _chunks(path, size_bytes, label), size_bytes=size_bytes)
-    report(f"{label} 100%")
+    report(f"copying file {digest} 100%")
 
 
 def _digest(path: Path) -> str:

@@ -10,6 +10,7 @@ from actors.log import get_logger
 from gateway.errors import Family, error_body, status_of
 from gateway.generation import Answer, AnswerEnd, AnswerPart
 from gateway.wire.native import JSON, NDJSON, Line, Metrics, Truncated
+from gateway.wire.openai import Usage, usage_of
 
 log = get_logger(__name__)
 
@@ -76,8 +77,13 @@ def last_line(part: AnswerPart) -> Line:
     )
 
 
+def openai_usage(part: AnswerPart) -> Usage:
+    """Give the token counts that an OpenAI answer tells."""
+    return usage_of(part.end.prompt_tokens, part.end.generated_tokens) if part.end else Usage()
+
+
 async def openai_frames(
-    answer: Answer, delta: Callable[[AnswerPart], bytes], end: Callable[[AnswerEnd], bytes]
+    answer: Answer, delta: Callable[[AnswerPart], bytes], end: Callable[[AnswerPart], bytes]
 ) -> AsyncIterator[bytes]:
     """Give the frames of an OpenAI stream; a failure is an error event, then the stream ends without `[DONE]`."""
     try:
@@ -86,7 +92,7 @@ async def openai_frames(
             part = await answer.receive()
             frames = delta(part) if part.text or part.thinking else b""
             if part.end is not None:
-                frames += end(part.end)
+                frames += end(part)
                 is_over = True
             yield frames
     except LlamactorError as error:

@@ -7,14 +7,14 @@ from quart import Blueprint, Response
 from actors.errors import InvalidRequest, ModelNameRequired, NotAvailable
 from actors.messages.job import ChatPrompt
 from gateway import checks
-from gateway.generation import AnswerEnd, Generation, begin, chat_think
+from gateway.generation import Generation, begin, chat_think
 from gateway.options import request_options
-from gateway.routes.answering import json_response, openai_frames
+from gateway.routes.answering import json_response, openai_frames, openai_usage
 from gateway.routes.chat import conversation
 from gateway.routes.openai_sampling import sampling_options
 from gateway.routes.reading import EOF, current_request, read_body
 from gateway.wire import fields
-from gateway.wire.openai import EVENT_STREAM, JSON, ChatCompletionWriter, Usage, usage_of
+from gateway.wire.openai import EVENT_STREAM, JSON, ChatCompletionWriter
 from gateway.wire.openai_messages import chat_messages
 from gateway.wire.openai_requests import ChatCompletionRequest, ResponseFormat
 from gateway.worker import Worker
@@ -52,12 +52,11 @@ def openai_chat_routes(worker: Worker) -> Blueprint:
         writer = ChatCompletionWriter(body.model)
         if not body.stream:
             part = await answer.whole()
-            usage, reason = _usage(part.end), part.end.reason if part.end else "stop"
-            return json_response(writer.whole(part.text, part.thinking, reason, usage), JSON)
+            return json_response(writer.whole(part.text, part.thinking, part.reason, openai_usage(part)), JSON)
         frames = openai_frames(
             answer,
             lambda part: writer.delta(part.text, part.thinking),
-            lambda end: writer.end(end.reason, _usage(end) if body.tells_usage else None),
+            lambda part: writer.end(part.reason, openai_usage(part) if body.tells_usage else None),
         )
         return Response(frames, content_type=EVENT_STREAM)
 
@@ -88,7 +87,3 @@ def _is_constrained(response_format: ResponseFormat | None) -> bool:
     kind = (response_format.type or "").lower()
     has_schema = bool(response_format.json_schema and response_format.json_schema.get("schema"))
     return kind == "json_object" or (kind == "json_schema" and has_schema)
-
-
-def _usage(end: AnswerEnd | None) -> Usage:
-    return usage_of(end.prompt_tokens, end.generated_tokens) if end else Usage()

@@ -7,14 +7,14 @@ from quart import Blueprint, Response
 from actors.errors import InvalidRequest
 from actors.messages.job import ChatMessage, ChatPrompt
 from gateway import checks
-from gateway.generation import AnswerEnd, Generation, begin, chat_think, load
+from gateway.generation import Generation, begin, chat_think, load
 from gateway.models import ServedModel
 from gateway.options import RequestOptions, request_options
-from gateway.routes.answering import json_response, openai_frames
+from gateway.routes.answering import json_response, openai_frames, openai_usage
 from gateway.routes.chat import conversation
 from gateway.routes.openai_sampling import sampling_options
 from gateway.routes.reading import EOF, current_request, read_body
-from gateway.wire.openai import EVENT_STREAM, JSON, CompletionWriter, Usage, usage_of
+from gateway.wire.openai import EVENT_STREAM, JSON, CompletionWriter, Usage
 from gateway.wire.openai_requests import CompletionRequest
 from gateway.worker import Worker
 from registry.capabilities import THINKING
@@ -42,12 +42,11 @@ def openai_completion_routes(worker: Worker) -> Blueprint:
         answer = await begin(worker.jobs, current_request(), _generation(model, options, body.prompt))
         if not body.stream:
             part = await answer.whole()
-            reason = part.end.reason if part.end else "stop"
-            return json_response(writer.whole(part.text, reason, _usage(part.end)), JSON)
+            return json_response(writer.whole(part.text, part.reason, openai_usage(part)), JSON)
         frames = openai_frames(
             answer,
             lambda part: writer.delta(part.text) if part.text else b"",  # thinking is not told here
-            lambda end: writer.end(end.reason, _usage(end)),
+            lambda part: writer.end(part.reason, openai_usage(part)),
         )
         return Response(frames, content_type=EVENT_STREAM)
 
@@ -75,7 +74,3 @@ def _options(body: CompletionRequest) -> dict[str, Any]:
                 raise InvalidRequest(f"invalid type for 'stop' field: {type(word).__name__}")
         options["stop"] = body.stop
     return options
-
-
-def _usage(end: AnswerEnd | None) -> Usage:
-    return usage_of(end.prompt_tokens, end.generated_tokens) if end else Usage()

@@ -45,5 +45,5 @@ def _loaded(runner: RunnerStatus, now_ns: int) -> dict[str, object]:
         "expires_at": local_text(now_ns + round(runner.expires_in_s * _NS_PER_S)),
         "size_vram": runner.size_vram_bytes,
         "context_length": runner.num_ctx,
-        "llamactor": {"slots": runner.n_slots, "queued": runner.n_queued},  # ours, beside what clients know
+        "llamactor": {"slots": runner.n_slots, "active": runner.use.n_active, "queued": runner.n_queued},
     }

@@ -1,5 +1,7 @@
 """Fixtures of the gateway's tests: a store with the tiny model, a gateway on a port of its own, a stub behind it."""
 
+import os
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -13,9 +15,10 @@ import trio
 from actors.listener import listen
 from actors.settings import Settings
 from gateway.app import create_app
+from gateway.connection_stream import WRITE_DEADLINE_S
 from gateway.jobs import Jobs
 from gateway.models import Models
-from gateway.server import Server
+from gateway.server import MAX_CONNECTIONS, Server
 from gateway.worker import Worker
 from registry.store import Store
 from tests.gateway.stub_models import install, write_chat_gguf, write_embedding_gguf
@@ -42,17 +45,38 @@ class RunningGateway:
         """Open a raw connection."""
         return await trio.open_tcp_stream("127.0.0.1", self.port)
 
+    async def wait_for_connections(self, count: int) -> None:
+        """Wait until so many connections are open."""
+        while self.server.n_connections != count:  # noqa: ASYNC110  # the server has no event for it, and needs none
+            await trio.sleep(0.005)
+
+    async def send_raw(self, method: str, path: str, body: bytes = b"", *headers: str) -> trio.SocketStream:
+        """Open a raw connection and send one HTTP/1.1 request over it."""
+        stream = await self.connect()
+        head = [f"{method} {path} HTTP/1.1", "Host: localhost", f"Content-Length: {len(body)}", *headers, "", ""]
+        await stream.send_all("\r\n".join(head).encode() + body)
+        return stream
+
+
+@pytest.fixture(scope="session")
+def filled_models(tmp_path_factory: pytest.TempPathFactory, tiny_gguf: Path) -> Path:
+    """The folder of a store that nobody changes, to be linked from."""
+    folder = tmp_path_factory.mktemp("gateway")
+    store = Store(folder / "models")
+    write_chat_gguf(folder / "chat.gguf")
+    write_embedding_gguf(folder / "embedding.gguf")
+    install(store, "smollm2", folder / "chat.gguf")
+    install(store, "tiny-tools", tiny_gguf)
+    install(store, "minilm", folder / "embedding.gguf")
+    return store.root
+
 
 @pytest.fixture
-def store(tmp_path: Path, tiny_gguf: Path) -> Store:
+def store(tmp_path: Path, filled_models: Path) -> Store:
     """A store with `smollm2` (plain chat), `tiny-tools` (thinks, has tools) and `minilm` (embeds)."""
-    store = Store(tmp_path / "models")
-    write_chat_gguf(tmp_path / "chat.gguf")
-    write_embedding_gguf(tmp_path / "embedding.gguf")
-    install(store, "smollm2", tmp_path / "chat.gguf")
-    install(store, "tiny-tools", tiny_gguf)
-    install(store, "minilm", tmp_path / "embedding.gguf")
-    return store
+    root = tmp_path / "models"
+    shutil.copytree(filled_models, root, copy_function=os.link)
+    return Store(root)
 
 
 @pytest.fixture
@@ -63,7 +87,13 @@ async def backend(run_dir: Path) -> AsyncIterator[StubBackend]:
 
 
 @asynccontextmanager
-async def running_gateway(settings: Settings, store: Store) -> AsyncIterator[RunningGateway]:
+async def running_gateway(
+    settings: Settings,
+    store: Store,
+    *,
+    write_deadline_s: float = WRITE_DEADLINE_S,
+    max_connections: int = MAX_CONNECTIONS,
+) -> AsyncIterator[RunningGateway]:
     """Run a gateway for the time of a block."""
     listener = listen(settings.host, settings.port)
     jobs = Jobs(settings.scheduler_endpoint)
@@ -74,7 +104,12 @@ async def running_gateway(settings: Settings, store: Store) -> AsyncIterator[Run
         models=Models(store),
         is_draining=lambda: any(each.is_draining for each in servers),
     )
-    server = Server(create_app(worker), drain_timeout_s=settings.drain_timeout_s)
+    server = Server(
+        create_app(worker),
+        drain_timeout_s=settings.drain_timeout_s,
+        write_deadline_s=write_deadline_s,
+        max_connections=max_connections,
+    )
     servers.append(server)
     port = listener.getsockname()[1]
     async with (

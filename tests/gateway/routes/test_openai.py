@@ -1,0 +1,233 @@
+"""The OpenAI routes over a real server, with a scripted runner behind it."""
+
+import json
+from typing import Any
+
+import pytest
+
+from actors.errors import DecodeFailed
+from actors.messages.job import ChatMessage, ChatPrompt, JobBody, ToolCall, ToolFunction
+from actors.messages.runner_to_gateway import DoneReason
+from tests.gateway.conftest import RunningGateway
+from tests.support.stub_backend import Log, StubBackend, StubJob
+
+CHAT = "/v1/chat/completions"
+COMPLETIONS = "/v1/completions"
+HI = [{"role": "user", "content": "Hi"}]
+
+
+@pytest.fixture
+def bodies(backend: StubBackend) -> Log[JobBody]:
+    """What the runner got, of jobs that it answers with `ok`."""
+    log = Log[JobBody]()
+
+    async def answer(job: StubJob) -> None:
+        assert job.body is not None
+        log.add(job.body)
+        await job.say("ok", reason=DoneReason.LENGTH)
+
+    backend.plan = answer
+    return log
+
+
+def _events(text: str) -> list[Any]:
+    events = [event.removeprefix("data: ") for event in text.split("\n\n") if event]
+    return [event if event == "[DONE]" else json.loads(event) for event in events]
+
+
+async def test_chat_completion_whole(gateway: RunningGateway, bodies: Log[JobBody]) -> None:
+    """A whole answer has one choice and the usage."""
+    response = await gateway.post(CHAT, {"model": "smollm2", "messages": HI})
+    assert response.headers["content-type"] == "application/json"
+    answer = response.json()
+    assert (answer["object"], answer["model"], answer["system_fingerprint"]) == (
+        "chat.completion",
+        "smollm2",
+        "fp_ollama",
+    )
+    assert answer["choices"] == [
+        {"index": 0, "message": {"role": "assistant", "content": "ok"}, "finish_reason": "length"}
+    ]
+    assert answer["usage"] == {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}
+    assert (bodies.items[0].sampling.temperature, bodies.items[0].sampling.top_p) == (1.0, 1.0)
+
+
+async def test_chat_completion_stream(gateway: RunningGateway, backend: StubBackend) -> None:
+    """A stream names the role once, splits thinking off and ends with `[DONE]`."""
+
+    async def think(job: StubJob) -> None:
+        await job.say("<think>hm</think>", "yes")
+
+    backend.plan = think
+    request = {"model": "tiny-tools", "messages": HI, "stream": True, "stream_options": {"include_usage": True}}
+    response = await gateway.post(CHAT, request)
+    assert response.headers["content-type"] == "text/event-stream"
+    *chunks, reason, usage, done = _events(response.text)
+    deltas = [chunk["choices"][0]["delta"] for chunk in chunks]
+    assert deltas[0]["role"] == "assistant"
+    assert "".join(delta.get("reasoning", "") for delta in deltas) == "hm"
+    assert "".join(delta["content"] for delta in deltas) == "yes"
+    assert reason["choices"][0] == {"index": 0, "delta": {}, "finish_reason": "stop"}
+    assert (usage["choices"], usage["usage"]["total_tokens"], done) == ([], 8, "[DONE]")
+    assert len({(chunk["id"], chunk["created"]) for chunk in chunks}) == 1
+
+
+async def test_chat_completion_maps_sampling(gateway: RunningGateway, bodies: Log[JobBody]) -> None:
+    """OpenAI's names reach the runner as native options."""
+    request = {
+        "model": "smollm2",
+        "messages": HI,
+        "max_completion_tokens": 4,
+        "temperature": 0,
+        "seed": 3,
+        "presence_penalty": 0.5,
+        "stop": ["a", 5, "b"],
+    }
+    await gateway.post(CHAT, request)
+    body = bodies.items[0]
+    assert (body.num_predict, body.stop, body.sampling.temperature) == (4, ("a", "b"), 0)
+    assert (body.sampling.seed, body.sampling.presence_penalty) == (3, 0.5)
+
+
+async def test_chat_completion_converts_messages(gateway: RunningGateway, bodies: Log[JobBody]) -> None:
+    """Parts become messages, developers systems where the template knows none, arguments objects."""
+    call = {"id": "c1", "function": {"name": "f", "arguments": '{"x":1}'}}
+    messages = [
+        {"role": "developer", "content": "Be brief."},
+        {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c1", "content": "18"},
+    ]
+    await gateway.post(CHAT, {"model": "smollm2", "messages": messages})
+    prompt = bodies.items[0].prompt
+    assert isinstance(prompt, ChatPrompt)
+    assert prompt.messages == (
+        ChatMessage(role="system", content="Be brief."),
+        ChatMessage(role="user", content="a"),
+        ChatMessage(role="user", content="b"),
+        ChatMessage(
+            role="assistant", tool_calls=(ToolCall(id="c1", function=ToolFunction(name="f", arguments={"x": 1})),)
+        ),
+        ChatMessage(role="tool", content="18", tool_name="f", tool_call_id="c1"),
+    )
+
+
+@pytest.mark.parametrize(("effort", "think"), [("none", False), ("minimal", "low"), ("xhigh", "max")])
+async def test_chat_completion_maps_effort(
+    gateway: RunningGateway, bodies: Log[JobBody], effort: str, think: object
+) -> None:
+    """Reasoning effort is a think level under another name."""
+    await gateway.post(CHAT, {"model": "tiny-tools", "messages": HI, "reasoning_effort": effort})
+    prompt = bodies.items[0].prompt
+    assert isinstance(prompt, ChatPrompt)
+    assert prompt.think == think
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "kind", "text"),
+    [
+        ({"model": "smollm2"}, 400, "invalid_request_error", "[] is too short - 'messages'"),
+        ({"model": "nope", "messages": HI}, 404, "not_found_error", "model 'nope' not found"),
+        (
+            {"model": "smollm2", "messages": [{"role": "user", "content": 5}]},
+            400,
+            "invalid_request_error",
+            "invalid message content type: float64",
+        ),
+        (
+            {"model": "smollm2", "messages": [{"role": "user", "content": [{"type": "wat"}]}]},
+            400,
+            "invalid_request_error",
+            "invalid message format",
+        ),
+        (
+            {"model": "smollm2", "messages": [{"role": "a", "tool_calls": [{"function": {"arguments": "["}}]}]},
+            400,
+            "invalid_request_error",
+            "invalid tool call arguments",
+        ),
+    ],
+)
+async def test_chat_completion_refuses_in_its_own_shape(
+    gateway: RunningGateway, body: dict[str, Any], status: int, kind: str, text: str
+) -> None:
+    """Errors have the shape that OpenAI's clients read."""
+    response = await gateway.post(CHAT, body)
+    error = {"error": {"message": text, "type": kind, "param": None, "code": None}}
+    assert (response.status_code, response.json()) == (status, error)
+
+
+@pytest.mark.parametrize(
+    "field",
+    [{"response_format": {"type": "json_object"}}, {"logprobs": True}, {"tools": [{"type": "function"}]}],
+)
+async def test_chat_completion_refuses_what_this_version_lacks(gateway: RunningGateway, field: dict[str, Any]) -> None:
+    """A feature that is not there is refused by name, and clients are told not to retry."""
+    response = await gateway.post(CHAT, {"model": "tiny-tools", "messages": HI, **field})
+    assert (response.status_code, response.headers["x-should-retry"]) == (501, "false")
+    assert response.json()["error"]["type"] == "api_error"
+
+
+async def test_chat_completion_that_fails_midway_ends_with_an_error_event(
+    gateway: RunningGateway, backend: StubBackend
+) -> None:
+    """An error after the first text reaches the client as an event, without `[DONE]`."""
+
+    async def fail(job: StubJob) -> None:
+        await job.accept()
+        await job.publish(job.delta(1, "a"))
+        await job.publish(job.failed(2, DecodeFailed("no space").as_failure()))
+
+    backend.plan = fail
+    response = await gateway.post(CHAT, {"model": "smollm2", "messages": HI, "stream": True})
+    first, last = _events(response.text)
+    assert first["choices"][0]["delta"]["content"] == "a"
+    assert last["error"]["message"] == "no space"
+
+
+async def test_completion_renders_its_prompt_as_a_turn(gateway: RunningGateway, bodies: Log[JobBody]) -> None:
+    """The prompt goes through the template; top_p 0 means 1."""
+    response = await gateway.post(COMPLETIONS, {"model": "smollm2", "prompt": "The sky", "top_p": 0, "stop": "x"})
+    assert response.json()["choices"] == [{"text": "ok", "index": 0, "finish_reason": "length"}]
+    assert bodies.items[0].prompt == ChatPrompt(messages=(ChatMessage(role="user", content="The sky"),))
+    assert (bodies.items[0].sampling.top_p, bodies.items[0].stop) == (1.0, ("x",))
+
+
+async def test_completion_stream_drops_thinking(gateway: RunningGateway, backend: StubBackend) -> None:
+    """There is no field for thinking here."""
+
+    async def think(job: StubJob) -> None:
+        await job.say("<think>hm</think>", "yes")
+
+    backend.plan = think
+    response = await gateway.post(COMPLETIONS, {"model": "tiny-tools", "prompt": "x", "stream": True})
+    *chunks, done = _events(response.text)
+    assert "".join(chunk["choices"][0]["text"] for chunk in chunks) == "yes"
+    assert done == "[DONE]"
+    assert "usage" not in chunks[0]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_completion_without_a_prompt_loads(gateway: RunningGateway, stream: bool) -> None:  # noqa: FBT001
+    """Nothing to complete means load."""
+    response = await gateway.post(COMPLETIONS, {"model": "smollm2", "stream": stream})
+    answer = _events(response.text)[0] if stream else response.json()
+    assert answer["choices"][0]["finish_reason"] == "load"
+
+
+async def test_completion_refuses_a_bad_stop(gateway: RunningGateway) -> None:
+    """Here every stop word must be a text."""
+    response = await gateway.post(COMPLETIONS, {"model": "smollm2", "prompt": "x", "stop": [5]})
+    assert response.status_code == 400
+    assert response.json()["error"]["message"].startswith("invalid type for 'stop' field")
+
+
+async def test_models_are_listed(gateway: RunningGateway) -> None:
+    """The list and a single model have the same entries, by the name that was asked for."""
+    listed = (await gateway.client.get("/v1/models")).json()
+    assert listed["object"] == "list"
+    assert {model["id"] for model in listed["data"]} == {"smollm2:latest", "tiny-tools:latest", "minilm:latest"}
+    one = (await gateway.client.get("/v1/models/SmolLM2")).json()
+    assert (one["id"], one["object"], one["owned_by"]) == ("SmolLM2", "model", "library")
+    missing = await gateway.client.get("/v1/models/nope")
+    assert (missing.status_code, missing.json()["error"]["message"]) == (404, "model 'nope:latest' not found")

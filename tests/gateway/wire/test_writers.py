@@ -1,0 +1,124 @@
+"""What answers look like on the wire."""
+
+import json
+import re
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.wire.json_text import local_text, to_json, utc_text
+from gateway.wire.native import ChatWriter, GenerateWriter, Line, Metrics
+from gateway.wire.openai import DONE, ChatCompletionWriter, CompletionWriter, Usage, usage_of
+
+TIME = re.compile(rb'"created_at":"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z"')
+
+
+def _timeless(line: bytes) -> bytes:
+    assert TIME.search(line)
+    return TIME.sub(b'"created_at":"T"', line)
+
+
+@settings(max_examples=100, deadline=None)
+@given(text=st.text(), model=st.text(max_size=10))
+def test_delta_lines_are_json_of_the_text(text: str, model: str) -> None:
+    """The fast path writes what a JSON encoder would write, HTML-escaped."""
+    line = ChatWriter(model).delta(text)
+    value = json.loads(line)
+    assert value["message"] == {"role": "assistant", "content": text}
+    assert value["model"] == model
+    assert not {b"<", b">", b"&"} & {bytes([byte]) for byte in line}
+    assert json.loads(GenerateWriter(model).delta(text))["response"] == text
+
+
+def test_generate_lines_have_the_recorded_order() -> None:
+    """Fields come in the order in which clients have recorded them."""
+    writer = GenerateWriter("m")
+    assert _timeless(writer.delta("a<b", "c")) == (
+        b'{"model":"m","created_at":"T","response":"a\\u003cb","thinking":"c","done":false}\n'
+    )
+    line = Line(done_reason="stop", metrics=Metrics(total_duration=1, eval_count=2), context=(3, 4))
+    assert _timeless(writer.end(line)) == (
+        b'{"model":"m","created_at":"T","response":"","done":true,"done_reason":"stop","context":[3,4],'
+        b'"total_duration":1,"eval_count":2}'
+    )
+
+
+def test_chat_lines_have_the_recorded_order() -> None:
+    """Content is always there, thinking only when there is some, zero figures are left out."""
+    writer = ChatWriter("m")
+    assert _timeless(writer.delta("a")) == (
+        b'{"model":"m","created_at":"T","message":{"role":"assistant","content":"a"},"done":false}\n'
+    )
+    assert _timeless(writer.end(Line(done_reason="load"))) == (
+        b'{"model":"m","created_at":"T","message":{"role":"assistant","content":""},"done":true,"done_reason":"load"}'
+    )
+
+
+def _frames(data: bytes) -> list[dict[str, object]]:
+    events = [event.removeprefix(b"data: ") for event in data.removesuffix(DONE).split(b"\n\n") if event]
+    return [json.loads(event) for event in events]
+
+
+def test_chat_completion_frames_name_the_role_once() -> None:
+    """The first frame says who answers; thinking and text come in frames of their own."""
+    writer = ChatCompletionWriter("m")
+    first, second = _frames(writer.delta("b", "a"))
+    assert list(first) == ["id", "object", "created", "model", "system_fingerprint", "choices"]
+    assert first["choices"] == [
+        {"index": 0, "delta": {"role": "assistant", "content": "", "reasoning": "a"}, "finish_reason": None}
+    ]
+    assert second["choices"] == [{"index": 0, "delta": {"content": "b"}, "finish_reason": None}]
+
+
+def test_chat_completion_end_tells_the_usage_iff_asked() -> None:
+    """The reason has a frame of its own, the usage another, then `[DONE]`."""
+    writer = ChatCompletionWriter("m")
+    writer.delta("a")
+    ended = writer.end("length", usage_of(10, 8))
+    assert ended.endswith(DONE)
+    reason, usage = _frames(ended)
+    assert reason["choices"] == [{"index": 0, "delta": {}, "finish_reason": "length"}]
+    assert (usage["choices"], usage["usage"]) == (
+        [],
+        {"prompt_tokens": 10, "completion_tokens": 8, "total_tokens": 18},
+    )
+    assert len(_frames(writer.end("length", None))) == 1
+
+
+def test_chat_completion_without_text_still_says_who_answers() -> None:
+    """A stream of an empty answer has its role."""
+    frames = _frames(ChatCompletionWriter("m").end("stop", None))
+    assert frames[0]["choices"] == [{"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}]
+
+
+def test_completion_frames_carry_a_zeroed_usage_when_it_was_asked_for() -> None:
+    """With `include_usage` every frame has a `usage`, the true one comes last."""
+    writer = CompletionWriter("m", tells_usage=True)
+    (delta,) = _frames(writer.delta("a"))
+    assert list(delta) == ["id", "object", "created", "choices", "model", "system_fingerprint", "usage"]
+    assert delta["usage"] == {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
+    last, usage = _frames(writer.end("stop", usage_of(1, 2)))
+    assert last["choices"] == [{"text": "", "index": 0, "finish_reason": "stop"}]
+    assert usage["usage"] == {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
+
+
+def test_whole_openai_answers_end_with_a_newline() -> None:
+    """Whole answers of the OpenAI family end with a newline, in the recorded order."""
+    whole = CompletionWriter("m", tells_usage=False).whole("a", "stop", Usage())
+    assert whole.endswith(b"}\n")
+    assert list(json.loads(whole)) == ["id", "object", "created", "model", "system_fingerprint", "choices", "usage"]
+
+
+def test_times_are_cut_like_go_cuts_them() -> None:
+    """Trailing zeros of the fraction are left out, and the point with them."""
+    assert utc_text(0) == "1970-01-01T00:00:00Z"
+    assert utc_text(1_500_000_000) == "1970-01-01T00:00:01.5Z"
+    assert utc_text(1_000_000_001) == "1970-01-01T00:00:01.000000001Z"
+    assert re.fullmatch(
+        r"1970-01-0[12]T\d\d:\d\d:01\.5(Z|[+-]\d\d:\d\d)", local_text(86_401_500_000_000 - 43_200 * 10**9)
+    )
+
+
+def test_to_json_escapes_line_separators() -> None:
+    """U+2028 and U+2029 are escaped, as Go does."""
+    assert to_json("\u2028\u2029") == b'"\\u2028\\u2029"'
