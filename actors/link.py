@@ -20,7 +20,7 @@ from actors.messages.scheduler_to_gateway import Welcome, WhoAreYou
 from actors.transport import Kind, Socket
 
 HEARTBEAT_S = 1.0
-MISSED_BEATS = 3
+MISSED_BEATS = 10
 """So many silent heartbeats mean dead."""
 
 T = TypeVar("T")

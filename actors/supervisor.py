@@ -58,8 +58,8 @@ def serve(settings: Settings, *, modules: Modules = Modules()) -> None:
     configure_logging(process="serve", debug=settings.debug)
     set_title("serve")
     with listen(settings.host, settings.port) as listener, lock_folder(settings.run_dir, "serve"):
-        check_store(settings.models)
         try:
+            check_store(settings.models)
             trio.run(Supervisor(settings, listener=listener, modules=modules).run)
         finally:
             sweep(settings.run_dir)

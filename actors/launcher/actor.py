@@ -80,7 +80,11 @@ class Launcher:
             endpoint=settings.scheduler_endpoint,
             identity=self.launcher_id,
             codec=Codec(ToLauncher),
-            hello=lambda: LauncherHello(host=self._facts.now(), runner_ids=self._runners.ids),
+            hello=lambda: LauncherHello(
+                host=self._facts.now(),
+                runner_ids=self._runners.ids,
+                place=f"{socket.gethostname()}:{settings.run_dir}",
+            ),
             beat=self._beat,
             on_message=self._on_message,
         )

@@ -11,6 +11,9 @@ class LauncherHello(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
     host: HostFacts
     runner_ids: tuple[str, ...] = ()
+    place: str = ""
+    """Host and run folder, whose lock one launcher holds at a time: a second one there means that the first is dead,
+    and its runners with it."""
 
 
 class LauncherBeat(msgspec.Struct, frozen=True, kw_only=True, tag=True):

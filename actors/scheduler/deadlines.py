@@ -1,10 +1,15 @@
 """How long the scheduler waits for what. Every wait in the core ends at one of these, or at one of the settings."""
 
-SILENCE_S = 3.0
-"""A peer unheard for so long is dead: three heartbeats (`actors.link`; a test holds the two together)."""
+SILENCE_S = 10.0
+"""A peer unheard for so long is dead (`actors.link`; a test holds the two together). With three heartbeats a host whose
+cores were all taken lost healthy runners and their streams; a death that a launcher or its successor sees is reported
+at once, so this is for hosts that vanish and processes that hang."""
 
-LOADING_SILENCE_S = 10.0
+LOADING_SILENCE_S = 30.0
 """The same for a runner that loads: it maps gigabytes, and its host may swap."""
+
+IN_TRANSIT_S = 3.0
+"""A runner asked for so recently may be missing from a launcher's list: the two messages have crossed."""
 
 LATE_S = 0.5
 """An own tick so late means that we were stopped, not the peers: their silence counts from now."""

@@ -17,12 +17,13 @@ from actors.scheduler.world import World
 def hello(world: World, sender: str, message: LauncherHello, _payload: tuple[bytes, ...]) -> None:
     """Enter a launcher with the runners that it lists; what it should have and does not list has ended."""
     is_new = sender not in world.launchers
+    _bury_predecessors(world, sender, message.place)
     old = [each for each in world.runners.values() if each.launcher_id == sender]
     listed = dict.fromkeys(each for each in message.runner_ids if each not in world.exited_runners)
-    launcher = Launcher(sender, message.host, world.now_s, runner_ids=listed)
+    launcher = Launcher(sender, message.host, world.now_s, runner_ids=listed, place=message.place)
     world.launchers[sender] = launcher
     for runner in old:
-        if runner.runner_id in listed or world.now_s - runner.since_s < deadlines.SILENCE_S:
+        if runner.runner_id in listed or world.now_s - runner.since_s < deadlines.IN_TRANSIT_S:
             launcher.runner_ids[runner.runner_id] = None  # just asked for: the hello was sent before that arrived
         else:
             gone(world, runner, "its launcher has it no more", is_host_lost=True)
@@ -81,6 +82,18 @@ def drop(world: World, launcher_id: str, reason: str) -> None:
         if runner is not None and runner.life in (RunnerLife.STARTING, RunnerLife.DYING):
             gone(world, runner, "its launcher is silent", is_host_lost=True)
     world.has_changed = True
+
+
+def _bury_predecessors(world: World, successor: str, place: str) -> None:
+    """Take note that a launcher died: another one holds the lock of its run folder, and has reaped what was left."""
+    dead = [
+        each for each in world.launchers.values() if place and each.place == place and each.launcher_id != successor
+    ]
+    for launcher in dead:
+        for runner_id in list(launcher.runner_ids):
+            if runner_id in world.runners:
+                gone(world, world.runners[runner_id], "its launcher has died", is_host_lost=True)
+        drop(world, launcher.launcher_id, f"{successor} has taken its place")
 
 
 def settle_if_complete(world: World) -> None:

@@ -23,6 +23,7 @@ class Launcher:
     last_heard_s: float
     runner_ids: dict[str, None] = field(default_factory=dict)
     """All that live there, oldest first; also ones that it listed and that have not spoken yet."""
+    place: str = ""
     credit: Share = field(default_factory=Share)
     """Shares of the runners that exited since its last report."""
     is_draining: bool = False

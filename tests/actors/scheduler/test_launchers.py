@@ -107,6 +107,20 @@ def test_launcher_that_says_hello_again_without_a_runner_has_lost_it(stage: Stag
     assert stage.started()[-1].runner_id in stage.core.world.runners
 
 
+def test_launcher_with_a_successor_is_dead_with_its_runners() -> None:
+    """Nobody waits for its silence: one run folder has one launcher."""
+    stage = Stage()
+    stage.gateway()
+    stage.hear("first", LauncherHello(host=host(), place="here"))
+    stage.beats["first"] = LauncherBeat(host=host())
+    runner_id = stage.run_model()
+    stage.submit("job")
+    stage.hear("second", LauncherHello(host=host(), place="here"))
+    assert [lost.failure.code for lost in stage.sent("gw", Lost)] == ["runner_died"]
+    assert runner_id not in stage.core.world.runners
+    assert list(stage.core.world.launchers) == ["second"]
+
+
 def test_launcher_that_drains_gets_no_runners_and_its_runners_drain(stage: Stage) -> None:
     """Running jobs end; who waits is told that the server goes down."""
     runner_id = stage.run_model()
