@@ -11,7 +11,7 @@ import trio
 from actors.codec import encode_body
 from actors.messages.gateway_to_scheduler import JobKind
 from actors.messages.job import ChatPrompt, JobBody, RawPrompt
-from actors.messages.runner_to_gateway import DoneReason, Finished
+from actors.messages.runner_to_gateway import Finished
 from gateway.connection import GatewayRequest
 from gateway.job import Job, JobRequest
 from gateway.jobs import Jobs
@@ -139,18 +139,6 @@ class Answer:
         )
 
 
-class EmptyAnswer(Answer):
-    """The answer to a request for no tokens at all."""
-
-    def __init__(self, arrived_at: float) -> None:
-        self._arrived_at = arrived_at
-
-    async def receive(self) -> AnswerPart:
-        """Give the end at once."""
-        total_ns = elapsed_ns(self._arrived_at, trio.current_time())
-        return AnswerPart(end=AnswerEnd(DoneReason.LENGTH.value, total_ns=total_ns, load_ns=total_ns))
-
-
 async def begin(jobs: Jobs, request: GatewayRequest, generation: Generation) -> Answer:
     """Start a generation and wait for the first of its answer.
 
@@ -159,9 +147,6 @@ async def begin(jobs: Jobs, request: GatewayRequest, generation: Generation) -> 
 
     Cancellation: the request's end releases the job.
     """
-    if generation.options.num_predict == 0:
-        await load(jobs, request, generation.model, generation.options, generation.keep_alive_s)
-        return EmptyAnswer(request.arrived_at)
     wanted = JobRequest(
         kind=JobKind.GENERATE,
         model=generation.model.spec,

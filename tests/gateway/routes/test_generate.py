@@ -109,14 +109,6 @@ async def test_generate_without_a_prompt_and_keep_alive_zero_unloads(
     assert backend.submitted.items == []
 
 
-async def test_generate_of_no_tokens_is_empty(gateway: RunningGateway, backend: StubBackend) -> None:
-    """`num_predict` 0 loads the model and answers nothing, for reason of length."""
-    request = {"model": "smollm2", "prompt": "Hi", "stream": False, "options": {"num_predict": 0}}
-    response = await gateway.post(GENERATE, request)
-    assert (response.json()["response"], response.json()["done_reason"]) == ("", "length")
-    assert backend.submitted.items[0].kind is JobKind.LOAD
-
-
 @pytest.mark.parametrize(
     ("body", "status", "text"),
     [
