@@ -1,8 +1,8 @@
 """The slots of a runner: which tokens each one's cache holds, which job uses it, and which slot a new job gets.
 
-Choosing a slot weighs two measured facts. Reusing a prefix saves its prefill. llama.cpp decodes only *consecutive*
-slots of a split cache in one pass (eight slots: 0-3 gave 120 tokens/s, 0,2,4,6 gave 78), so a job without a prefix
-worth keeping goes beside the running ones, into the least recently used of the slots that qualify.
+Choosing a slot weighs three things, all in prompt tokens. A shared prefix spares its prefill. What the slot remembers
+beyond that is lost, and may be wanted again. And llama.cpp decodes only *consecutive* slots of a split cache in one pass
+(measured: slots 0-3 gave 120 tokens/s, 0,2,4,6 gave 78), so a hole between running slots costs every step.
 """
 
 import dataclasses
@@ -10,8 +10,10 @@ from collections.abc import Sequence
 
 from runners.jobs import RunningJob
 
-WORTH_REUSING_TOKENS = 32
-"""A shared prefix below this costs less to prefill again than a hole between running slots costs."""
+HOLE_COST_TOKENS = 32
+"""Prefill of so many tokens takes about as long as a hole between running slots costs an answer of usual length."""
+REVISIT_CHANCE = 0.1
+"""How likely a remembered token is wanted again before it would have been overwritten anyway."""
 
 
 @dataclasses.dataclass(slots=True, eq=False)
@@ -55,13 +57,14 @@ def common_prefix(left: Sequence[int], right: Sequence[int]) -> int:
 
 
 def slot_for(prompt: Sequence[int], slots: Sequence[Slot]) -> Slot | None:
-    """Choose the slot for a new job, None when all are taken."""
-    free = [slot for slot in slots if slot.job is None]
-    if not free:
-        return None
-    warmest = max(free, key=lambda slot: (common_prefix(prompt, slot.tokens), slot.last_used))
-    if common_prefix(prompt, warmest.tokens) >= WORTH_REUSING_TOKENS:
-        return warmest
+    """Choose the slot for a new job, None when all are taken; among equals the least recently used."""
     taken = {slot.index for slot in slots if slot.job is not None}
-    beside = [slot for slot in free if slot.index - 1 in taken or slot.index + 1 in taken]
-    return min(beside or free, key=lambda slot: (slot.last_used, slot.index))
+
+    def worth(slot: Slot) -> float:
+        shared = common_prefix(prompt, slot.tokens)
+        lost = (len(slot.tokens) - shared) * REVISIT_CHANCE
+        makes_hole = bool(taken) and not {slot.index - 1, slot.index + 1} & taken
+        return shared - lost - HOLE_COST_TOKENS * makes_hole
+
+    free = (slot for slot in slots if slot.job is None)
+    return max(free, key=lambda slot: (worth(slot), -slot.last_used, -slot.index), default=None)
