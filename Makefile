@@ -32,7 +32,7 @@ lint: setup ## check format and rules
 	@$(BIN)/ruff check .
 
 types: setup ## check types, strictly
-	@$(BIN)/mypy --explicit-package-bases $(PACKAGES) tests
+	@$(BIN)/mypy
 
 bench: setup ## compare with llama-server (ARGS goes to the benchmark)
 	@$(BIN)/python -m tests.benchmarks $(ARGS)

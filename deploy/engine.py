@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from deploy import requisites
+from deploy import cuda, requisites
 from deploy.folders import ROOT, cache_folder
 from deploy.processor import flags_against_false_features
 from deploy.report import Progress, SetupFailed, say
@@ -71,11 +71,10 @@ def build_from(environ: Mapping[str, str] = os.environ) -> Build:
     cmake_args = ["-DGGML_NATIVE=ON", VARIANTS[variant]]
     compiler = ""
     if variant == "cuda":
-        nvcc = requisites.cuda_compiler(environ)
-        cmake_args.append(f"-DCMAKE_CUDA_COMPILER={nvcc}")
-        compiler = subprocess.run([nvcc, "--version"], capture_output=True, text=True, check=False).stdout
+        nvcc = cuda.cuda_compiler(environ)
+        cmake_args.append(f"-DCMAKE_CUDA_COMPILER={nvcc} '-DCMAKE_CUDA_ARCHITECTURES={cuda.architectures(environ)}'")
+        compiler = cuda.compiler_version(nvcc)
     if flags := flags_against_false_features(this_cpuinfo(), compiler=shutil.which("cc") or shutil.which("gcc")):
-        say("the processor announces AMX but traps on it: building without")
         cmake_args += [f"-DCMAKE_C_FLAGS='{flags}'", f"-DCMAKE_CXX_FLAGS='{flags}'"]
     cmake_args.append(environ.get("CMAKE_ARGS", ""))
     return Build(
@@ -109,23 +108,31 @@ def this_cpuinfo() -> str:
     return path.read_text() if path.exists() else ""
 
 
+def built_wheel(build: Build) -> Path | None:
+    """Give the wheel of this build if the cache has it."""
+    return next(iter(sorted(_wheel_folder(build).glob("llama_cpp_python-*.whl"))), None)
+
+
 def wheel_for(build: Build, *, python: Path) -> Path:
     """Give the wheel of this build, building it first where the cache has none.
 
     Raises:
         SetupFailed: it cannot be built; the text ends with the log's last lines.
     """
-    folder = cache_folder() / "wheels" / build.key(this_cpuinfo())
-    if found := sorted(folder.glob("llama_cpp_python-*.whl")):
+    folder = _wheel_folder(build)
+    if found := built_wheel(build):
         say(f"using the llama.cpp that was built earlier ({build.variant})")
-        return found[0]
-    requisites.require_compiler()
+        return found
     folder.parent.mkdir(parents=True, exist_ok=True)
     say(f"building llama.cpp for this machine ({build.variant}); this takes some minutes, once")
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix="building-") as scratch:
         wheel = _build(build, python=python, into=Path(scratch))
         folder.mkdir(exist_ok=True)
         return Path(shutil.move(wheel, folder / wheel.name))
+
+
+def _wheel_folder(build: Build) -> Path:
+    return cache_folder() / "wheels" / build.key(this_cpuinfo())
 
 
 def _build(build: Build, *, python: Path, into: Path) -> Path:

@@ -36,11 +36,13 @@ class Environment:
         Raises:
             SetupFailed: something is missing or fails; the next try starts where this one ended.
         """
-        if not self._runs():
-            requisites.require_venv()
+        is_new = not self._runs()
+        needs_engine = is_new or self._stamp().get("engine") != self._wanted()["engine"]
+        requisites.require(venv=is_new, compiler=needs_engine and engine.built_wheel(self._build) is None)
+        if is_new:
             say(f"creating {self.folder}")
             self._run(sys.executable, "-m", "venv", "--clear", str(self.folder))
-        if self._stamp().get("engine") != self._wanted()["engine"]:
+        if needs_engine:
             wheel = engine.wheel_for(self._build, python=self.python)
             say("installing llama.cpp")
             # The version alone does not tell a CPU wheel from a CUDA one, hence by force.
@@ -55,9 +57,11 @@ class Environment:
 
     def _wanted(self) -> dict[str, str]:
         sources = [(ROOT / name).read_bytes() for name in ("pyproject.toml", "constraints.txt")]
-        if not self._is_for_development:  # a copy is installed, so its content counts
+        place = f"{self.folder} {sys.version}"
+        if self._is_for_development:
+            place += f" {ROOT}"  # the sources are used where they are
+        else:
             sources += [path.read_bytes() for package in _packages() for path in sorted(package.rglob("*.py"))]
-        place = f"{ROOT} {self.folder} {sys.version} {self._is_for_development}"
         return {
             "engine": f"{self._build.variant} {self._build.key(engine.this_cpuinfo())}",
             "project": hashlib.sha256(b"\0".join([*sources, place.encode()])).hexdigest(),

@@ -43,7 +43,7 @@ release=$prefix/releases/$content
 mkdir -p "$prefix/releases"
 deploy/setup.sh --for-service --venv "$release"
 
-systemd-sysusers deploy/systemd/llamactor.sysusers
+systemd-sysusers "$PWD/deploy/systemd/llamactor.sysusers"
 install -d -m 755 "$units/llamactor-.service.d" /etc/llamactor
 install -m 644 deploy/systemd/*.service deploy/systemd/*.target "$units/"
 install -m 644 deploy/systemd/llamactor-.service.d/*.conf "$units/llamactor-.service.d/"
@@ -53,16 +53,18 @@ previous=$(readlink "$prefix/venv" || true)
 ln -sfn "$release" "$prefix/venv.new"
 mv -T "$prefix/venv.new" "$prefix/venv"
 ln -sf "$prefix/venv/bin/actorctl" /usr/local/bin/actorctl
-for old in "$prefix/releases"/*; do
-    [ "$old" = "$release" ] || [ "$old" = "$previous" ] || rm -rf "$old"
-done
+if [ -n "$previous" ] && [ "$previous" != "$release" ]; then
+    for old in "$prefix/releases"/*; do
+        [ "$old" = "$release" ] || [ "$old" = "$previous" ] || rm -rf "$old"
+    done
+fi
 
+parts="llamactor-scheduler.service llamactor-runner.service llamactor-gateway.service"
+systemctl enable --quiet llamactor.target $parts
 if [ ! -d /run/systemd/system ]; then
-    echo "Installed. systemd is not running here: the units start at the next boot with 'systemctl enable llamactor.target'."
+    echo "Installed. systemd is not running here; llamactor starts at the next boot."
     exit 0
 fi
 systemctl daemon-reload
-systemctl enable --quiet llamactor.target llamactor-gateway.service llamactor-scheduler.service llamactor-runner.service
-systemctl restart llamactor.target
-systemctl start llamactor-gateway.service llamactor-scheduler.service llamactor-runner.service # wait until they are ready
+systemctl restart llamactor.target $parts # returns when all are ready
 echo "llamactor is running. Its state: systemctl status 'llamactor*'; its log: journalctl -u 'llamactor*'; settings: /etc/llamactor/llamactor.env"

@@ -4,9 +4,12 @@ llama.cpp built for the native processor then dies at its first prompt. So the o
 announced falsely is tried in a program of four instructions before anything is built.
 """
 
+import hashlib
 import subprocess
 import tempfile
 from pathlib import Path
+
+from deploy.folders import cache_folder
 
 _WITHOUT_AMX = "-mno-amx-tile -mno-amx-int8 -mno-amx-bf16"
 _LIMIT_S = 60
@@ -33,13 +36,25 @@ int main(void) {
 def flags_against_false_features(cpuinfo: str, *, compiler: str | None) -> str:
     """Give the compiler flags that leave out what the processor only announces; empty when all is well.
 
+    The answer for a processor is kept in the cache, so that only the first set-up compiles and tries.
+
     Args:
         cpuinfo: text of /proc/cpuinfo.
         compiler: path of a C compiler, None when there is none yet.
     """
-    if " amx_tile" not in cpuinfo or compiler is None:
+    if " amx_tile" not in cpuinfo:
         return ""
-    return "" if _amx_works(compiler) else _WITHOUT_AMX
+    models = [line for line in cpuinfo.splitlines() if line.startswith(("model name", "microcode", "flags"))]
+    processor = hashlib.sha256("\n".join(sorted(set(models))).encode()).hexdigest()[:16]
+    known = cache_folder() / "processors" / processor
+    if known.exists():
+        return known.read_text()
+    if compiler is None:
+        return ""
+    flags = "" if _amx_works(compiler) else _WITHOUT_AMX
+    known.parent.mkdir(parents=True, exist_ok=True)
+    known.write_text(flags)
+    return flags
 
 
 def _amx_works(compiler: str) -> bool:

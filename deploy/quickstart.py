@@ -8,6 +8,7 @@ everything stops again.
 
 import contextlib
 import ctypes
+import os
 import signal
 import subprocess
 import sys
@@ -47,7 +48,7 @@ def _first_answer() -> int:
     _register_model()
     _say(f"\n>>> {_PROMPT}\n")
     status = _actorctl("run", model.NAME, _PROMPT, stdin=subprocess.DEVNULL)
-    if status or not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if status not in {0, _INTERRUPTED} or not (sys.stdin.isatty() and sys.stdout.isatty()):
         return status
     _say("Now it is your turn; the server stops when you leave.\n")
     return _actorctl("run", model.NAME)
@@ -119,21 +120,31 @@ def _die_with_parent() -> None:
 
 
 def _actorctl(*arguments: str, stdin: int | None = None) -> int:
-    # Ctrl+C goes to the command in front; it decides what that means, and its exit status tells us.
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Run a command and give its exit status; on a terminal it is put in front, as a shell would do.
+
+    Ctrl+C then reaches the command alone. It would otherwise end `make`, too.
+    """
+    terminal = sys.stdout.fileno() if sys.stdout.isatty() else None
+    before = signal.signal(signal.SIGTTOU, signal.SIG_IGN)  # else changing the process group in front would stop us
     try:
-        return subprocess.run(
-            _command(*arguments),
-            stdin=stdin,
-            check=False,
-            preexec_fn=_heed_interrupts,
-        ).returncode
+        command = _command(*arguments)
+        return subprocess.run(command, stdin=stdin, check=False, preexec_fn=lambda: _come_to_front(terminal)).returncode
     finally:
-        signal.signal(signal.SIGINT, before)
+        _put_in_front(terminal)
+        signal.signal(signal.SIGTTOU, before)
 
 
-def _heed_interrupts() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+def _come_to_front(terminal: int | None) -> None:
+    if terminal is not None:
+        os.setpgid(0, 0)
+        _put_in_front(terminal)
+    signal.signal(signal.SIGTTOU, signal.SIG_DFL)
+
+
+def _put_in_front(terminal: int | None) -> None:
+    if terminal is not None:
+        with contextlib.suppress(OSError):  # a terminal, but not the one that controls this session
+            os.tcsetpgrp(terminal, os.getpgrp())
 
 
 def _command(*arguments: str) -> list[str]:

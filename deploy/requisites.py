@@ -4,57 +4,44 @@ import importlib.util
 import os
 import shutil
 from collections.abc import Mapping
-from pathlib import Path
 
 from deploy.report import SetupFailed
 
-_CUDA_COMPILER = Path("/usr/local/cuda/bin/nvcc")
 _CXX_COMPILERS = ("c++", "g++", "clang++")
 _C_COMPILERS = ("cc", "gcc", "clang")
 
 
-def require_venv() -> None:
-    """Check that virtual environments can be made.
+def require(*, venv: bool, compiler: bool, environ: Mapping[str, str] = os.environ) -> None:
+    """Check what is about to be needed, all of it at once, before anything is made.
+
+    Args:
+        venv: a virtual environment has to be made; Debian splits the module off.
+        compiler: llama.cpp has to be built, with the compilers named in CC and CXX, or the usual ones.
+        environ: names the compilers and the path on which they are searched.
 
     Raises:
-        SetupFailed: Debian's split-off package is not installed.
+        SetupFailed: something is missing; the text ends with the one command that installs all of it.
     """
-    if importlib.util.find_spec("venv") is None or importlib.util.find_spec("ensurepip") is None:
-        raise SetupFailed("Python's venv module is missing: sudo apt install python3-venv")
+    facts: list[str] = []
+    packages: list[str] = []
+    if venv and any(importlib.util.find_spec(module) is None for module in ("venv", "ensurepip")):
+        facts.append("Python's venv module is missing")
+        packages.append("python3-venv")
+    if compiler and (missing := _missing_compilers(environ)):
+        facts.append(f"building llama.cpp needs a C and a C++ compiler, and there is no {' and no '.join(missing)}")
+        packages.append("g++")
+    if facts:
+        raise SetupFailed(f"{'; '.join(facts)}: sudo apt install {' '.join(packages)}")
 
 
-def require_compiler(environ: Mapping[str, str] = os.environ) -> None:
-    """Check that a C and a C++ compiler are there, those named in CC and CXX first.
-
-    Raises:
-        SetupFailed: one is not.
-    """
+def _missing_compilers(environ: Mapping[str, str]) -> list[str]:
     path = environ.get("PATH", os.defpath)
-    for variable, names, language in (("CXX", _CXX_COMPILERS, "C++"), ("CC", _C_COMPILERS, "C")):
-        wanted = (environ[variable].split()[0],) if environ.get(variable, "").strip() else names
-        if not any(shutil.which(name, path=path) for name in wanted):
-            raise SetupFailed(
-                f"no {language} compiler found (looked for {', '.join(wanted)}), which building llama.cpp needs: "
-                "sudo apt install g++"
-            )
-
-
-def cuda_compiler(environ: Mapping[str, str] = os.environ) -> Path:
-    """Find NVIDIA's compiler: CUDACXX, then the PATH, then the toolkit's usual folder.
-
-    Raises:
-        SetupFailed: there is none.
-    """
-    named = environ.get("CUDACXX")
-    found = shutil.which(named or "nvcc", path=environ.get("PATH", os.defpath))
-    if found:
-        return Path(found)
-    if not named and os.access(_CUDA_COMPILER, os.X_OK):
-        return _CUDA_COMPILER
-    raise SetupFailed(
-        f"LLAMACTOR_BUILD=cuda needs NVIDIA's compiler, and {named or 'nvcc'} was not found: install the CUDA toolkit "
-        "(sudo apt install nvidia-cuda-toolkit, or NVIDIA's own package), or name it: CUDACXX=/path/to/nvcc"
-    )
+    missing = []
+    for variable, usual in (("CC", _C_COMPILERS), ("CXX", _CXX_COMPILERS)):
+        names = (environ[variable].split()[0],) if environ.get(variable, "").strip() else usual
+        if not any(shutil.which(name, path=path) for name in names):
+            missing.append(" or ".join(names))
+    return missing
 
 
 def remedy_for(log: str) -> str | None:

@@ -1,8 +1,8 @@
 """The slots of a runner: which tokens each one's cache holds, which job uses it, and which slot a new job gets.
 
 Choosing a slot weighs three things, all in prompt tokens. A shared prefix spares its prefill. What the slot remembers
-beyond that is lost, and may be wanted again. And llama.cpp decodes only *consecutive* slots of a split cache in one pass
-(measured: slots 0-3 gave 120 tokens/s, 0,2,4,6 gave 78), so a hole between running slots costs every step.
+beyond that is lost, and may be wanted again. And llama.cpp decodes only *consecutive* slots of a split cache in one
+pass (measured: slots 0-3 gave 120 tokens/s, 0,2,4,6 gave 78), so a hole between running slots costs every step.
 """
 
 import dataclasses

@@ -231,4 +231,3 @@ def test_chat_keeps_its_lines_in_the_history_file(model: Double, tmp_path: Path)
         terminal.wait()
     assert history.read_text().splitlines() == lines
     assert model.requests
-

@@ -1,0 +1,143 @@
+"""A second model loads while the first one streams: what does the stream notice?
+
+The second model is the first one's file under another `general.name`, because a server that sees the same file twice
+would share one runner.
+"""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+
+from registry.gguf import read_gguf
+from tests.benchmarks.answers import Answer, read_answer
+from tests.benchmarks.arena import Arena
+from tests.benchmarks.effort import Effort
+from tests.benchmarks.errors import NotMeasured
+from tests.benchmarks.load import LoadOrder, LoadRecord
+from tests.benchmarks.numbers import ms, percentile
+from tests.benchmarks.progress import progress
+from tests.benchmarks.results import Section, Table, at_most
+
+NAME = "second-model"
+_SECOND = "bench-second"
+_GAP_RATIO = 5.0
+"""A pause of five tokens' time: short enough to go unnoticed by a reader."""
+_BEFORE_S = 1.0
+_AFTER_S = 1.0
+"""What the new runner does in its first idle moment counts, too."""
+_TIMEOUT_S = 120.0
+
+
+class Gaps(msgspec.Struct, frozen=True, kw_only=True):
+    """One load beside one stream."""
+
+    load_s: float
+    quiet_p50_s: float
+    quiet_longest_s: float
+    loading_p50_s: float
+    loading_longest_s: float
+
+    @property
+    def ratio(self) -> float:
+        """The longest gap during the load by the usual one before it."""
+        return self.loading_longest_s / self.quiet_p50_s
+
+
+def run(arena: Arena, effort: Effort) -> Section:
+    """Load the second model during a stream, and unload it again."""
+    arena.llamactor.create(_SECOND, _renamed(arena.model_file, arena.workspace / "second.gguf"))
+    found: list[Gaps] = []
+    for number in range(effort.rounds):
+        progress(f"{NAME}: {number + 1} of {effort.rounds}")
+        found.append(_measure(arena, effort))
+        arena.llamactor.unload(_SECOND)
+    rows = tuple(
+        (
+            ms(gaps.load_s),
+            ms(gaps.quiet_p50_s),
+            ms(gaps.quiet_longest_s),
+            ms(gaps.loading_p50_s),
+            ms(gaps.loading_longest_s),
+            f"{gaps.ratio:.1f}",
+        )
+        for gaps in found
+    )
+    return Section(
+        name=NAME,
+        title="A second model loads while the first one streams",
+        notes=(f"during the load: from the request to load until {_AFTER_S:g} s after its answer",),
+        tables=(
+            Table(
+                header=(
+                    "load ms",
+                    "before: between tokens p50 ms",
+                    "longest ms",
+                    "during: p50 ms",
+                    "longest ms",
+                    "longest by p50 before",
+                ),
+                rows=rows,
+            ),
+        ),
+        gates=(
+            at_most(
+                "longest gap in a stream while another model loads",
+                percentile([gaps.ratio for gaps in found], 0.5),
+                _GAP_RATIO,
+                "times the quiet p50",
+            ),
+        ),
+        figures=tuple(msgspec.to_builtins(gaps) for gaps in found),
+    )
+
+
+def _measure(arena: Arena, effort: Effort) -> Gaps:
+    request = arena.request(arena.ours, n_tokens=effort.second_model_tokens)
+    order = LoadOrder(arena.llamactor.port, ((request,),), _TIMEOUT_S)
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.benchmarks.load"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as client:
+        assert client.stdin is not None
+        assert client.stdout is not None
+        client.stdin.write(msgspec.msgpack.encode(order))
+        client.stdin.close()
+        time.sleep(_BEFORE_S)
+        started_at = time.monotonic()
+        arena.llamactor.load(_SECOND)
+        ended_at = time.monotonic()
+        output = client.stdout.read()
+    if client.returncode:
+        raise NotMeasured("the stream beside the load failed")
+    (recording,) = msgspec.msgpack.decode(output, type=LoadRecord).recordings
+    return _gaps(read_answer(recording, arena.ours.api), started_at, ended_at)
+
+
+def _gaps(answer: Answer, started_at: float, ended_at: float) -> Gaps:
+    if answer.token_times[-1] < ended_at + _AFTER_S:
+        raise NotMeasured("the stream ended before the second model's load did")
+    ends = answer.token_times[1:]
+    quiet = [gap for gap, end in zip(answer.gaps_s, ends, strict=True) if end <= started_at]
+    loading = [
+        gap
+        for gap, end in zip(answer.gaps_s, ends, strict=True)
+        if started_at < end and end - gap < ended_at + _AFTER_S
+    ]
+    return Gaps(
+        load_s=ended_at - started_at,
+        quiet_p50_s=percentile(quiet, 0.5),
+        quiet_longest_s=max(quiet),
+        loading_p50_s=percentile(loading, 0.5),
+        loading_longest_s=max(loading),
+    )
+
+
+def _renamed(model_file: Path, copy: Path) -> Path:
+    """Copy a GGUF file with another last letter in its name: same size, other digest."""
+    name = str(read_gguf(model_file).metadata["general.name"]).encode()
+    content = model_file.read_bytes()
+    last = b"x" if name[-1:] != b"x" else b"y"
+    copy.write_bytes(content.replace(name, name[:-1] + last, 1))
+    return copy

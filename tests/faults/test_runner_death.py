@@ -1,0 +1,108 @@
+"""`kill -9` of a runner: its requests end with a clear error, everything else goes on."""
+
+import json
+
+from tests.faults.exchange import answer, asking
+from tests.faults.looking import wait_active, wait_queued, wait_unloaded
+from tests.faults.prompts import CHAT_V1, GREETING, NATIVE, chat_v1, counting, greeting, last_of
+from tests.support.server import Place, RunningServer, running_server, wait_ended
+
+STOPPED = "model runner has unexpectedly stopped"
+
+
+async def test_native_stream_of_a_killed_runner_ends_with_an_error_line(server: RunningServer) -> None:
+    """What was generated arrives, then one line with an error alone, and no line that says done."""
+    async with asking(server.port, NATIVE, counting(4000)) as exchange:
+        first = await exchange.line()
+        server.kill("runner tiny")
+        rest = await exchange.lines()
+    assert exchange.status == 200
+    assert first is not None
+    assert json.loads(first)["response"]
+    assert list(last_of(rest)) == ["error"]
+    assert STOPPED in last_of(rest)["error"]
+    assert not any(json.loads(line)["done"] for line in rest[:-1])
+
+
+async def test_whole_native_answer_of_a_killed_runner_is_a_500(server: RunningServer) -> None:
+    """Nothing was sent yet, so the status tells."""
+    async with asking(server.port, NATIVE, counting(4000, stream=False)) as exchange:
+        await wait_active(server.port, "tiny:latest", 1)
+        server.kill("runner tiny")
+        (line,) = await exchange.lines()
+    assert exchange.status == 500
+    assert STOPPED in json.loads(line)["error"]
+
+
+async def test_openai_answers_of_a_killed_runner_end_with_an_error(roomy_place: Place) -> None:
+    """A stream ends with an error event and without `[DONE]`, a whole answer is a 500, both in OpenAI's shape."""
+    with running_server(roomy_place) as server:
+        async with (
+            asking(server.port, CHAT_V1, chat_v1(stream=True)) as stream,
+            asking(server.port, CHAT_V1, chat_v1()) as whole,
+        ):
+            assert await stream.line()
+            await wait_active(server.port, "smollm2:latest", 2)
+            server.kill("runner smollm2")
+            events = await stream.lines()
+            (line,) = await whole.lines()
+    error = json.loads(events[-1].removeprefix("data: "))["error"]
+    assert STOPPED in error["message"]
+    assert error["type"] == "api_error"
+    assert whole.status == 500
+    assert json.loads(line)["error"] == error
+
+
+async def test_request_after_a_runners_death_loads_afresh(server: RunningServer) -> None:
+    """The answer is the usual one, from another process; of the dead one neither process nor socket is left."""
+    await answer(server.port, NATIVE, greeting())
+    killed = server.kill("runner tiny")
+    status, reply = await answer(server.port, NATIVE, greeting())
+    assert (status, reply["response"]) == (200, GREETING)
+    assert server.pid_of("runner tiny") != killed
+    await wait_ended(killed)
+    assert len(list(server.place.run_dir.glob("runner-*.sock"))) == 1
+
+
+async def test_request_that_waits_is_served_by_the_next_runner(place: Place) -> None:
+    """What had not begun when its runner died is not lost."""
+    with running_server(place, OLLAMA_NUM_PARALLEL="1") as server:
+        async with asking(server.port, NATIVE, counting(4000)) as running:
+            await running.line()
+            async with asking(server.port, NATIVE, greeting()) as waiting:
+                await wait_queued(server.port, "tiny:latest", 1)
+                server.kill("runner tiny")
+                (line,) = await waiting.lines()
+            assert STOPPED in last_of(await running.lines())["error"]
+    assert json.loads(line)["response"] == GREETING
+
+
+async def test_runners_death_leaves_other_models_alone(two_models: Place) -> None:
+    """A stream of another model goes on to its end."""
+    with running_server(two_models) as server:
+        async with (
+            asking(server.port, NATIVE, counting(4000)) as victim,
+            asking(server.port, NATIVE, counting(1000, model="twin")) as survivor,
+        ):
+            await victim.line()
+            lines = [await survivor.line() or ""]
+            server.kill("runner tiny")
+            lines += await survivor.lines()
+            assert STOPPED in last_of(await victim.lines())["error"]
+    assert last_of(lines)["eval_count"] == 1000
+
+
+async def test_idle_runners_death_is_noticed_without_a_request(server: RunningServer) -> None:
+    """A runner that dies between requests vanishes from the list of what is loaded."""
+    await answer(server.port, NATIVE, greeting())
+    server.kill("runner tiny")
+    await wait_unloaded(server.port, "tiny:latest")
+
+
+async def test_renderer_and_spare_are_replaced(server: RunningServer) -> None:
+    """Killed helpers of a host come back, and chats are rendered again."""
+    renderer, spare = server.kill("renderer"), server.kill("runner (idle)")
+    await server.wait_for("renderer", other_than=renderer)
+    await server.wait_for("runner (idle)", other_than=spare)
+    status, reply = await answer(server.port, NATIVE, greeting())
+    assert (status, reply["response"]) == (200, GREETING)
