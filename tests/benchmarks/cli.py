@@ -19,7 +19,7 @@ from tests.benchmarks import cold_start, first_token, holes, idle, second_model,
 from tests.benchmarks.arena import open_arena
 from tests.benchmarks.effort import FULL, QUICK, Effort
 from tests.benchmarks.errors import NotMeasured
-from tests.benchmarks.llama_build import llama_server
+from tests.benchmarks.llama_build import llama_server, version_of
 from tests.benchmarks.report import markdown
 from tests.benchmarks.results import Machine, Report, Section
 
@@ -85,7 +85,7 @@ def _machine(model: Path, binary: Path | None) -> Machine:
         kernel=platform.release(),
         load_average=os.getloadavg()[0],
         model=model.name,
-        llama_server=str(binary or "not used"),
+        llama_server=version_of(binary) if binary else "not used",
     )
 
 

@@ -36,7 +36,7 @@ FULL = Effort(
 )
 QUICK = Effort(
     rounds=2,
-    answer_tokens=96,
+    answer_tokens=64,
     answers_per_client={1: 2, 4: 1, 8: 1, 16: 1},
     first_tokens=6,
     cold_starts=2,

@@ -50,6 +50,12 @@ def llama_server() -> Path:
     return folder / _NAME
 
 
+def version_of(binary: Path) -> str:
+    """Give the first line of what llama-server says of its own version."""
+    done = subprocess.run([str(binary), "--version"], capture_output=True, text=True, check=False)
+    return (done.stdout + done.stderr).partition("\n")[0]
+
+
 def _build(build: engine.Build, folder: Path) -> None:
     requisites.require(venv=False, compiler=True)
     say(f"building llama-server with the options of our own llama.cpp ({build.variant}); this takes some minutes, once")

@@ -6,8 +6,6 @@ import sys
 import time
 from pathlib import Path
 
-import msgspec
-
 from deploy.folders import ROOT
 from tests.benchmarks.errors import NotMeasured
 from tests.benchmarks.processes import short_title
@@ -79,12 +77,6 @@ class Llamactor(Server):
             if time.monotonic() > deadline:
                 raise NotMeasured(f"{name} was not unloaded; the end of the log:\n{self.log_tail()}")
             time.sleep(_POLL_S)
-
-    def loaded_models(self) -> list[str]:
-        """List the models that are loaded."""
-        _, body = self.call("GET", "/api/ps")
-        models: list[dict[str, str]] = msgspec.json.decode(body).get("models") or []
-        return [model["name"] for model in models]
 
     def complaints(self) -> list[str]:
         """Give the last warnings and errors in the server's log; a good run has none."""

@@ -54,44 +54,37 @@ def run(arena: Arena, effort: Effort) -> Section:
         progress(f"{NAME}: {number + 1} of {effort.rounds}")
         found.append(_measure(arena, effort))
         arena.llamactor.unload(_SECOND)
-    rows = tuple(
-        (
-            ms(gaps.load_s),
-            ms(gaps.quiet_p50_s),
-            ms(gaps.quiet_longest_s),
-            ms(gaps.loading_p50_s),
-            ms(gaps.loading_longest_s),
-            f"{gaps.ratio:.1f}",
-        )
-        for gaps in found
-    )
+    ratio = percentile([gaps.ratio for gaps in found], 0.5)
     return Section(
         name=NAME,
         title="A second model loads while the first one streams",
         notes=(f"during the load: from the request to load until {_AFTER_S:g} s after its answer",),
-        tables=(
-            Table(
-                header=(
-                    "load ms",
-                    "before: between tokens p50 ms",
-                    "longest ms",
-                    "during: p50 ms",
-                    "longest ms",
-                    "longest by p50 before",
-                ),
-                rows=rows,
-            ),
-        ),
-        gates=(
-            at_most(
-                "longest gap in a stream while another model loads",
-                percentile([gaps.ratio for gaps in found], 0.5),
-                _GAP_RATIO,
-                "times the quiet p50",
-            ),
-        ),
+        tables=(_table(found),),
+        gates=(at_most("longest gap in a stream while another model loads", ratio, _GAP_RATIO, "times the quiet p50"),),
         figures=tuple(msgspec.to_builtins(gaps) for gaps in found),
     )
+
+
+def _table(found: list[Gaps]) -> Table:
+    header = (
+        "load ms",
+        "before: between tokens p50 ms",
+        "longest ms",
+        "during: p50 ms",
+        "longest ms",
+        "longest by p50 before",
+    )
+    rows = []
+    for gaps in found:
+        times_s = (
+            gaps.load_s,
+            gaps.quiet_p50_s,
+            gaps.quiet_longest_s,
+            gaps.loading_p50_s,
+            gaps.loading_longest_s,
+        )
+        rows.append((*(ms(time_s) for time_s in times_s), f"{gaps.ratio:.1f}"))
+    return Table(header=header, rows=tuple(rows))
 
 
 def _measure(arena: Arena, effort: Effort) -> Gaps:

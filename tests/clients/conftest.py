@@ -6,7 +6,6 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import ollama
 import openai
 import pytest
@@ -51,7 +50,7 @@ def client(server: RunningServer) -> Iterator[ollama.Client]:
 def v1(server: RunningServer) -> Iterator[openai.OpenAI]:
     """OpenAI's own client; it gives errors at once instead of asking again."""
     with (
-        httpx.Client(trust_env=False) as transport,
+        openai.DefaultHttpxClient(trust_env=False) as transport,
         openai.OpenAI(
             base_url=f"{server.url}/v1", api_key="any", timeout=DEADLINE_S, max_retries=0, http_client=transport
         ) as client,

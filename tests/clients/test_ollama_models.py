@@ -1,5 +1,6 @@
 """Ollama's Python client: listing, describing, making, copying and deleting models."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import ollama
@@ -88,7 +89,11 @@ def test_what_is_not_there_is_a_404(client: ollama.Client) -> None:
 def test_what_cannot_be_a_name_is_a_400(client: ollama.Client) -> None:
     """Nothing is made under it."""
     before = _names(client)
-    for call in (lambda: client.create("a b", from_="tiny"), lambda: client.copy("tiny", "a b")):
+    calls: tuple[Callable[[], object], ...] = (
+        lambda: client.create("a b", from_="tiny"),
+        lambda: client.copy("tiny", "a b"),
+    )
+    for call in calls:
         with pytest.raises(ollama.ResponseError) as caught:
             call()
         assert caught.value.status_code == 400

@@ -46,7 +46,7 @@ def test_async_client_answers_and_streams(server: RunningServer) -> None:
 
     async def use() -> tuple[list[str], str]:
         async with (
-            httpx.AsyncClient(trust_env=False) as transport,
+            openai.DefaultAsyncHttpxClient(trust_env=False) as transport,
             openai.AsyncOpenAI(
                 base_url=f"{server.url}/v1", api_key="any", timeout=DEADLINE_S, max_retries=0, http_client=transport
             ) as client,

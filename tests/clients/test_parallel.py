@@ -23,7 +23,7 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 
 def _text(client: ollama.Client, model: str, prompt: str, n_tokens: int) -> str:
     options = {"temperature": 0, "num_predict": n_tokens}
-    return client.generate(model, prompt, raw=True, options=options).response
+    return client.generate(model, prompt, raw=True, options=options).response or ""
 
 
 def test_eight_streams_run_at_once(server: RunningServer, client: ollama.Client, pool: ThreadPoolExecutor) -> None:
@@ -38,8 +38,7 @@ def test_eight_streams_run_at_once(server: RunningServer, client: ollama.Client,
         parts = client.generate("tiny", "1 2 3 4", raw=True, options=options, stream=True)
         next(parts)
         everyone.wait(DEADLINE_S)
-        *_, last = parts
-        return last
+        return list(parts)[-1]
 
     assert [last.eval_count for last in pool.map(stream, range(N_CLIENTS))] == [300] * N_CLIENTS
 
@@ -72,6 +71,6 @@ def test_more_clients_than_slots_are_all_answered(client: ollama.Client) -> None
 def test_models_answer_side_by_side(client: ollama.Client, smollm2: str, pool: ThreadPoolExecutor) -> None:
     """Clients of different models do not wait for each other's."""
     jobs = [(model, prompt) for model in ("tiny", smollm2) for prompt in PROMPTS[:4]]
-    texts = list(pool.map(lambda job: _text(client, *job, 16), jobs))
+    texts = list(pool.map(lambda job: _text(client, job[0], job[1], 16), jobs))
     assert len(texts) == len(jobs)
     assert {entry.model for entry in client.ps().models} == {"tiny:latest", smollm2}

@@ -97,12 +97,12 @@ class Exchange:
     async def _send(self, event: h11.Request | h11.Data | h11.EndOfMessage) -> None:
         await self._stream.send_all(self._protocol.send(event) or b"")
 
-    async def _next_event(self) -> "h11.Event | type[h11.PAUSED]":
+    async def _next_event(self) -> h11.Event:
         with trio.fail_after(DEADLINE_S):
             while True:
                 try:
                     event = self._protocol.next_event()
-                    if event is not h11.NEED_DATA:
+                    if isinstance(event, h11.Event):
                         return event
                     self._protocol.receive_data(bytes(await self._stream.receive_some(_READ_BYTES)))
                 except (h11.RemoteProtocolError, trio.BrokenResourceError) as error:

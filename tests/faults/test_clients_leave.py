@@ -54,6 +54,17 @@ async def test_client_of_a_whole_answer_that_leaves_gives_its_slot_back(roomy_pl
         await wait_active(server.port, "smollm2:latest", 0)
 
 
+async def test_clients_that_leave_cost_the_gateway_nothing(server: RunningServer) -> None:
+    """After many of them it has as few descriptors open as before."""
+    await answer(server.port, NATIVE, greeting())
+    gateway = server.pid_of("gateway")
+    n_before = _n_descriptors(gateway)
+    for _ in range(20):
+        async with asking(server.port, NATIVE, counting(4000)) as leaving:
+            await leaving.line()
+    await eventually(lambda: True if _n_descriptors(gateway) <= n_before else None)
+
+
 async def test_client_that_does_not_read_hinders_neither_others_nor_the_stop(place: Place) -> None:
     """Another client is answered meanwhile, and the server stops although that one never reads."""
     with running_server(place, LLAMACTOR_DRAIN_TIMEOUT="1s") as server:
@@ -72,6 +83,10 @@ def _is_stuck(server: RunningServer, mute: Exchange) -> bool | None:
         if (_port_in(local), _port_in(remote)) == wanted and int(queues.partition(":")[0], 16) > STUCK_BYTES:
             return True
     return None
+
+
+def _n_descriptors(pid: int) -> int:
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
 
 
 def _port_in(address: str) -> int:

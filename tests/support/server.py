@@ -185,7 +185,7 @@ class RunningServer:
         exited = os.pidfd_open(self.pid)
         try:
             while "READY=1" not in self._heard:
-                ready, _, _ = select.select([self._notifications, exited], [], [], DEADLINE_S)
+                ready, _, _ = select.select([self._notifications.fileno(), exited], [], [], DEADLINE_S)
                 assert exited not in ready, f"serve ended with status {self._process.wait()}:\n{self.log}"
                 assert ready, f"serve was not ready after {DEADLINE_S:g} s:\n{self.log}"
                 self._hear()
@@ -233,7 +233,7 @@ class RunningServer:
 async def eventually(look: Callable[[], T | None]) -> T:
     """Look again and again, for what nothing announces, until there is something; give it."""
     with trio.fail_after(DEADLINE_S):
-        while (found := look()) is None:
+        while (found := look()) is None:  # noqa: ASYNC110 - no event to wait for, as the name says
             await trio.sleep(_LOOK_EVERY_S)
     return found
 
@@ -241,7 +241,7 @@ async def eventually(look: Callable[[], T | None]) -> T:
 async def eventually_answered(ask: Callable[[], Awaitable[T | None]]) -> T:
     """Do the same with a question that takes a while."""
     with trio.fail_after(DEADLINE_S):
-        while (found := await ask()) is None:
+        while (found := await ask()) is None:  # noqa: ASYNC110 - the same
             await trio.sleep(_LOOK_EVERY_S)
     return found
 
