@@ -1,6 +1,7 @@
 """Recorded answers, read: when each token came, and how many there were."""
 
 import dataclasses
+import itertools
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -32,7 +33,7 @@ class Answer:
     @property
     def gaps_s(self) -> list[float]:
         """Times between events with text."""
-        return [later - earlier for earlier, later in zip(self.token_times, self.token_times[1:], strict=False)]
+        return [later - earlier for earlier, later in itertools.pairwise(self.token_times)]
 
     @property
     def decode_tokens_per_s(self) -> float:

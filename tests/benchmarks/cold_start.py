@@ -4,6 +4,7 @@ For llama-server, from the start of its process. For ours, from the request to a
 loaded.
 """
 
+import statistics
 import time
 
 from tests.benchmarks.answers import read_answer, status_of
@@ -36,7 +37,7 @@ def run(arena: Arena, effort: Effort) -> Section:
         ours.append(arena.ask(arena.ours, n_tokens=_N_TOKENS).first_token_s)
         theirs.append(_llama_server_s(arena))
     arena.warm_up(arena.ours)
-    ratio = percentile([mine / other for mine, other in zip(ours, theirs, strict=True)], 0.5)
+    ratio = statistics.median(mine / other for mine, other in zip(ours, theirs, strict=True))
     rows = tuple(
         (name, ms(min(found)), ms(percentile(found, 0.5)), ms(max(found)), str(len(found)))
         for name, found in ((arena.ours.name, ours), (arena.default.name, theirs))

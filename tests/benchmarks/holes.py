@@ -6,6 +6,7 @@ then all but those of a pattern are cancelled, and the rest decodes on.
 `python -m tests.benchmarks.holes MODEL SECONDS` measures in a process of its own, which `run` starts.
 """
 
+import statistics
 import sys
 import time
 from pathlib import Path
@@ -25,7 +26,6 @@ from runners.outbox import Outbox
 from tests.benchmarks.child import output_of
 from tests.benchmarks.effort import Effort
 from tests.benchmarks.errors import NotMeasured
-from tests.benchmarks.numbers import percentile
 from tests.benchmarks.progress import progress
 from tests.benchmarks.prompts import long_stories
 from tests.benchmarks.results import Section, Table
@@ -51,7 +51,7 @@ def run(model_file: Path, effort: Effort) -> Section:
         command = [sys.executable, "-m", "tests.benchmarks.holes", str(model_file), str(effort.holes_s)]
         for pattern, rate in msgspec.json.decode(output_of(command), type=dict[str, float]).items():
             rates[pattern].append(rate)
-    rows = tuple((pattern, f"{percentile(found, 0.5):.1f}") for pattern, found in rates.items())
+    rows = tuple((pattern, f"{statistics.median(found):.1f}") for pattern, found in rates.items())
     return Section(
         name=NAME,
         title="Holes between busy slots (engine alone)",

@@ -59,7 +59,7 @@ def version_of(binary: Path) -> str:
 def _build(build: engine.Build, folder: Path) -> None:
     requisites.require(venv=False, compiler=True)
     say(f"building llama-server with the options of our own llama.cpp ({build.variant}); this takes some minutes, once")
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix="building-") as scratch:
         source = _source(build, Path(scratch))
         tools = Path(scratch) / "tools"
@@ -71,6 +71,7 @@ def _build(build: engine.Build, folder: Path) -> None:
         configure = [*cmake, "-S", str(source), "-B", str(binaries), f"-DCMAKE_MAKE_PROGRAM={tools / 'bin' / 'ninja'}"]
         _run_logged([*configure, *_OPTIONS, *shlex.split(build.cmake_args)], environ, log_path)
         _run_logged([*cmake, "--build", str(binaries), "--target", _NAME], environ, log_path)
+        folder.mkdir(exist_ok=True)
         shutil.move(binaries / "bin" / _NAME, folder / _NAME)
 
 

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import statistics
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
@@ -127,14 +128,14 @@ def _driven(order: LoadOrder) -> LoadRecord:
 
 
 def _median(found: Sequence[Streams], figure: str) -> float:
-    return percentile([getattr(each, figure) for each in found], 0.5)
+    return statistics.median(getattr(each, figure) for each in found)
 
 
 def _ratio(rounds: Rounds, clients: int, arena: Arena, figure: str, contender: str | None = None) -> float:
     """Give the median over rounds of a contender's figure by that of llama-server's default; ours if none is named."""
     found = rounds[clients, contender or arena.ours.name]
     theirs = rounds[clients, arena.default.name]
-    return percentile([getattr(a, figure) / getattr(b, figure) for a, b in zip(found, theirs, strict=True)], 0.5)
+    return statistics.median(getattr(a, figure) / getattr(b, figure) for a, b in zip(found, theirs, strict=True))
 
 
 def _table(arena: Arena, rounds: Rounds) -> Table:

@@ -101,6 +101,7 @@ async def test_idle_runners_death_is_noticed_without_a_request(server: RunningSe
 
 async def test_renderer_and_spare_are_replaced(server: RunningServer) -> None:
     """Killed helpers of a host come back, and chats are rendered again."""
+    await server.wait_for("renderer")
     renderer, spare = server.kill("renderer"), server.kill("runner (idle)")
     await server.wait_for("renderer", other_than=renderer)
     await server.wait_for("runner (idle)", other_than=spare)

@@ -20,7 +20,7 @@ async def test_each_model_has_a_process_that_carries_its_name(two_models: Place)
 
 async def test_parts_carry_the_titles_that_people_look_for(server: RunningServer) -> None:
     """Each part has its one process."""
-    await server.wait_for("runner (idle)")
+    await server.wait_for("renderer")
     for title in ("gateway", "scheduler", "launcher", "forkserver", "renderer", "runner (idle)"):
         assert title_of(server.pid_of(title)) == f"llamactor: {title}"
     assert title_of(server.pid) == "llamactor: serve"
