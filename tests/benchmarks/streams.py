@@ -128,14 +128,15 @@ def _driven(order: LoadOrder) -> LoadRecord:
 
 
 def _median(found: Sequence[Streams], figure: str) -> float:
-    return statistics.median(getattr(each, figure) for each in found)
+    return statistics.median(float(getattr(each, figure)) for each in found)
 
 
 def _ratio(rounds: Rounds, clients: int, arena: Arena, figure: str, contender: str | None = None) -> float:
     """Give the median over rounds of a contender's figure by that of llama-server's default; ours if none is named."""
     found = rounds[clients, contender or arena.ours.name]
     theirs = rounds[clients, arena.default.name]
-    return statistics.median(getattr(a, figure) / getattr(b, figure) for a, b in zip(found, theirs, strict=True))
+    ratios = [float(getattr(a, figure)) / float(getattr(b, figure)) for a, b in zip(found, theirs, strict=True)]
+    return statistics.median(ratios)
 
 
 def _table(arena: Arena, rounds: Rounds) -> Table:

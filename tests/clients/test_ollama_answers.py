@@ -7,6 +7,8 @@ import pytest
 
 from tests.support.server import DEADLINE_S, RunningServer, eventually
 
+pytestmark = pytest.mark.processes
+
 GREEDY = {"temperature": 0}
 GREETING = "Hello! How can I help you today?"
 HELLO = [{"role": "user", "content": "Hello"}]

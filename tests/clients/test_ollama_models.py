@@ -6,6 +6,8 @@ from pathlib import Path
 import ollama
 import pytest
 
+pytestmark = pytest.mark.processes
+
 GREETING = "Hello! How can I help you today?"
 
 

@@ -10,6 +10,8 @@ from openai.types.chat import ChatCompletionUserMessageParam
 
 from tests.support.server import DEADLINE_S, RunningServer
 
+pytestmark = pytest.mark.processes
+
 GREETING = "Hello! How can I help you today?"
 HELLO = [ChatCompletionUserMessageParam(role="user", content="Hello")]
 

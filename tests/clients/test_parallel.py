@@ -10,6 +10,8 @@ import pytest
 
 from tests.support.server import DEADLINE_S, RunningServer
 
+pytestmark = pytest.mark.processes
+
 N_CLIENTS = 8
 PROMPTS = [f"{n} {n + 1} {n + 2}" for n in range(N_CLIENTS)]
 

@@ -2,10 +2,14 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.faults.exchange import Exchange, answer, asking
 from tests.faults.looking import wait_active, wait_queued
 from tests.faults.prompts import GREETING, NATIVE, counting, endless, greeting
 from tests.support.server import Place, RunningServer, eventually, running_server
+
+pytestmark = pytest.mark.processes
 
 SMALL_BUFFER_BYTES = 2048
 STUCK_BYTES = 10_000

@@ -7,6 +7,8 @@ from tests.faults.looking import wait_active
 from tests.faults.prompts import GREETING, NATIVE, endless, greeting
 from tests.support.server import Place, RunningServer, running_server
 
+pytestmark = pytest.mark.processes
+
 
 async def test_gateway_is_back_on_its_port(server: RunningServer) -> None:
     """A request right after the death is answered, by the runner that was loaded before."""

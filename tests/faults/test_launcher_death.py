@@ -1,16 +1,21 @@
 """`kill -9` of the launcher: its children die with it, it is started again, the next request is answered."""
 
+import pytest
+
 from tests.faults.exchange import answer, asking
 from tests.faults.looking import wait_unloaded
 from tests.faults.prompts import GREETING, NATIVE, counting, greeting, last_of
 from tests.support.process_tree import descendants, title_of
 from tests.support.server import RunningServer, wait_ended
 
+pytestmark = pytest.mark.processes
+
 
 async def test_launchers_death_takes_its_processes_along(server: RunningServer) -> None:
     """Forkserver, renderer, spare and runner end by themselves; a stream ends with an error line."""
     async with asking(server.port, NATIVE, counting(4000)) as exchange:
         await exchange.line()
+        await server.wait_for("renderer")
         await server.wait_for("runner (idle)")
         launcher = server.pid_of("launcher")
         below = descendants(launcher)

@@ -10,6 +10,8 @@ from tests.faults.exchange import answer, asking
 from tests.faults.prompts import GREETING, NATIVE, counting, greeting, last_of
 from tests.support.server import Place, RunningServer, eventually_answered, running_server, wait_ended
 
+pytestmark = pytest.mark.processes
+
 N_TOKENS = 1000
 
 

@@ -2,10 +2,14 @@
 
 import json
 
+import pytest
+
 from tests.faults.exchange import Exchange, answer, asking
 from tests.faults.looking import wait_queued
 from tests.faults.prompts import CHAT_V1, GREETING, NATIVE, counting, endless, greeting
 from tests.support.server import Place, running_server
+
+pytestmark = pytest.mark.processes
 
 BUSY = "server busy, please try again.  maximum pending requests exceeded"
 

@@ -2,10 +2,14 @@
 
 import json
 
+import pytest
+
 from tests.faults.exchange import answer, asking
 from tests.faults.looking import wait_active, wait_queued, wait_unloaded
 from tests.faults.prompts import CHAT_V1, GREETING, NATIVE, chat_v1, counting, greeting, last_of
 from tests.support.server import Place, RunningServer, running_server, wait_ended
+
+pytestmark = pytest.mark.processes
 
 STOPPED = "model runner has unexpectedly stopped"
 

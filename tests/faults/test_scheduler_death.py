@@ -1,9 +1,13 @@
 """`kill -9` of the scheduler: running streams do not notice, new requests wait for the next one."""
 
+import pytest
+
 from tests.faults.exchange import answer, asking
 from tests.faults.looking import loaded, wait_queued
 from tests.faults.prompts import GREETING, NATIVE, counting, greeting, last_of, text_of
 from tests.support.server import Place, RunningServer, running_server
+
+pytestmark = pytest.mark.processes
 
 N_TOKENS = 1500
 

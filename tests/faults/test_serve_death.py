@@ -9,6 +9,8 @@ from tests.faults.exchange import ConnectionCut, answer, asking
 from tests.faults.prompts import GREETING, NATIVE, counting, greeting
 from tests.support.server import Place, running_server, wait_ended
 
+pytestmark = pytest.mark.processes
+
 
 async def test_nothing_survives_a_killed_serve(place: Place) -> None:
     """Every process ends by itself; what files they leave does not hinder the next server, which removes them."""

@@ -1,10 +1,14 @@
 """Several models at once: a process each, loading beside streams, expiry and eviction of the idle."""
 
+import pytest
+
 from tests.faults.exchange import answer, asking
 from tests.faults.looking import loaded, wait_unloaded
 from tests.faults.prompts import GREETING, NATIVE, counting, greeting, last_of, text_of
 from tests.support.process_tree import title_of
 from tests.support.server import Place, RunningServer, running_server, wait_ended
+
+pytestmark = pytest.mark.processes
 
 
 async def test_each_model_has_a_process_that_carries_its_name(two_models: Place) -> None:
@@ -29,8 +33,8 @@ async def test_parts_carry_the_titles_that_people_look_for(server: RunningServer
 async def test_second_model_loads_while_the_first_streams(two_models: Place) -> None:
     """Both answers are complete, and the stream's text is that of an undisturbed one."""
     with running_server(two_models) as server:
-        _, undisturbed = await answer(server.port, NATIVE, counting(1500, stream=False))
-        async with asking(server.port, NATIVE, counting(1500)) as exchange:
+        _, undisturbed = await answer(server.port, NATIVE, counting(1000, stream=False))
+        async with asking(server.port, NATIVE, counting(1000)) as exchange:
             lines = [await exchange.line() or ""]
             status, reply = await answer(server.port, NATIVE, greeting(model="twin"))
             lines += await exchange.lines()
@@ -72,9 +76,9 @@ async def test_idle_model_is_unloaded_when_its_keep_alive_is_over(server: Runnin
 
 async def test_model_does_not_expire_under_a_stream(server: RunningServer) -> None:
     """A keep-alive shorter than the stream counts from its end."""
-    async with asking(server.port, NATIVE, counting(1500, keep_alive=0.001)) as exchange:
+    async with asking(server.port, NATIVE, counting(500, keep_alive=0.001)) as exchange:
         lines = await exchange.lines()
-    assert last_of(lines)["eval_count"] == 1500
+    assert last_of(lines)["eval_count"] == 500
     await wait_unloaded(server.port, "tiny:latest")
 
 

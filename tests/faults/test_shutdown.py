@@ -10,6 +10,8 @@ from tests.faults.looking import wait_queued
 from tests.faults.prompts import NATIVE, counting, endless, greeting, last_of
 from tests.support.server import Place, RunningServer, eventually, running_server, wait_ended
 
+pytestmark = pytest.mark.processes
+
 
 def _is_refused(port: int) -> bool | None:
     with socket.socket() as client:
@@ -19,14 +21,14 @@ def _is_refused(port: int) -> bool | None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 async def test_stream_ends_well_while_the_server_stops(server: RunningServer, number: signal.Signals) -> None:
     """It gets all of its tokens although new clients are refused; `serve` ends with status 0, its children gone."""
-    async with asking(server.port, NATIVE, counting(1500)) as exchange:
+    async with asking(server.port, NATIVE, counting(600)) as exchange:
         lines = [await exchange.line() or ""]
         everything = list(server.titles)
         server.send(number)
         await eventually(lambda: _is_refused(server.port))
         assert server.exit_status is None
         lines += await exchange.lines()
-    assert last_of(lines)["eval_count"] == 1500
+    assert last_of(lines)["eval_count"] == 600
     assert await server.wait_exit() == 0
     await wait_ended(*everything)
     assert not server.place.run_dir.exists()
@@ -46,7 +48,7 @@ async def test_stream_that_is_too_long_is_cut_at_the_drain_timeout(roomy_place: 
 async def test_request_in_the_queue_is_answered_while_the_server_stops(place: Place) -> None:
     """What was accepted before the signal is served, also when it still waits for a slot."""
     with running_server(place, OLLAMA_NUM_PARALLEL="1") as server:
-        async with asking(server.port, NATIVE, counting(1000)) as running:
+        async with asking(server.port, NATIVE, counting(600)) as running:
             await running.line()
             async with asking(server.port, NATIVE, greeting()) as waiting:
                 await wait_queued(server.port, "tiny:latest", 1)

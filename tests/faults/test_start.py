@@ -6,6 +6,8 @@ import pytest
 
 from tests.support.server import Place, RunningServer, run_serve, running_server
 
+pytestmark = pytest.mark.processes
+
 
 def test_port_in_use_is_told(place: Place) -> None:
     """The text is the one that users of Ollama know."""

@@ -11,6 +11,8 @@ from tests.faults.exchange import answer
 from tests.faults.prompts import GREETING, NATIVE, greeting
 from tests.support.server import Place, RunningServer, eventually, running_server
 
+pytestmark = pytest.mark.processes
+
 
 def _weights(place: Place, name: str) -> Path:
     return Store(place.models).resolve(name).weights_path
