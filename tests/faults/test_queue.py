@@ -1,10 +1,11 @@
 """The queue: in order, bounded, and never in the way of other models."""
 
+import contextlib
 import json
 
 import pytest
 
-from tests.faults.exchange import Exchange, answer, asking
+from tests.faults.exchange import answer, asking
 from tests.faults.looking import wait_queued
 from tests.faults.prompts import CHAT_V1, GREETING, NATIVE, counting, endless, greeting
 from tests.support.server import Place, running_server
@@ -15,18 +16,21 @@ BUSY = "server busy, please try again.  maximum pending requests exceeded"
 
 
 async def test_one_slot_serves_its_queue_in_order(place: Place) -> None:
-    """Five requests for one slot are all answered, first come, first served."""
+    """Requests that wait for one slot are all answered, first come, first served."""
     finished_at = []
     with running_server(place, OLLAMA_NUM_PARALLEL="1") as server:
-        waiting: list[Exchange] = []
-        for n_before in range(5):
-            waiting.append(await Exchange.start(server.port, NATIVE, counting(300, stream=False)))
-            await wait_queued(server.port, "tiny:latest", n_before)
-        for exchange in waiting:
-            (line,) = await exchange.lines()
-            assert json.loads(line)["eval_count"] == 300
-            finished_at.append(json.loads(line)["created_at"])
-            await exchange.leave()
+        async with contextlib.AsyncExitStack() as clients:
+            waiting = []
+            async with asking(server.port, NATIVE, counting(4000)) as running:
+                await running.line()
+                for n_queued in range(1, 6):
+                    client = asking(server.port, NATIVE, counting(300, stream=False))
+                    waiting.append(await clients.enter_async_context(client))
+                    await wait_queued(server.port, "tiny:latest", n_queued)
+            for exchange in waiting:
+                (line,) = await exchange.lines()
+                assert json.loads(line)["eval_count"] == 300
+                finished_at.append(json.loads(line)["created_at"])
     assert finished_at == sorted(finished_at)
 
 
