@@ -1,6 +1,5 @@
 """Fixtures of the client tests: one server per module, and the real clients connected to it."""
 
-import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -16,12 +15,11 @@ from tests.support.server import DEADLINE_S, Place, RunningServer, running_serve
 @pytest.fixture(scope="module")
 def shared_server(tiny_gguf: Path) -> Iterator[RunningServer]:
     """A server with the tiny model as `tiny` and the default settings."""
-    folder = Path(tempfile.mkdtemp(prefix="lla-", dir="/tmp"))
-    place = Place(folder)
-    place.install("tiny", tiny_gguf)
-    with running_server(place) as server:
-        yield server
-    shutil.rmtree(folder)
+    with tempfile.TemporaryDirectory(prefix="lla-", dir="/tmp") as folder:
+        place = Place(Path(folder))
+        place.install("tiny", tiny_gguf)
+        with running_server(place) as server:
+            yield server
 
 
 @pytest.fixture
