@@ -125,7 +125,7 @@ class DecodeLoop:
             return True
         if not self._engine.admit(job):
             return False
-        self._outbox.accept(job.ref)
+        self._outbox.accept(job.ref, job.prompt_tail)
         return True
 
     def _cancel(self, job_id: str) -> None:

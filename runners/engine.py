@@ -185,7 +185,9 @@ class Engine:
             job.first_token_ns = time.perf_counter_ns()
         job.generated.append(token)
         is_end = self._model.is_end(token)
-        shown = "" if is_end else job.stops.feed(job.text.feed(self._model.piece(token)))
+        shown = (
+            "" if is_end else job.stops.feed(job.text.feed(job.prepared.marks.get(token) or self._model.piece(token)))
+        )
         self._outbox.add(job.ref, shown, token)
         if is_end or job.stops.matched is not None:
             self._finish(slot, DoneReason.STOP)
@@ -214,7 +216,7 @@ class Engine:
 
     def _end_unstarted(self, job: PreparedJob) -> None:
         ending = Ending(
-            reason=DoneReason.LENGTH,
+            reason=DoneReason.LENGTH if job.echo is None else DoneReason.STOP,
             prompt_tokens=len(job.prompt),
             cached_tokens=0,
             generated_tokens=0,
@@ -224,7 +226,7 @@ class Engine:
             truncated_tokens=job.truncated_tokens,
             context=tuple(job.prompt) if job.return_context else (),
         )
-        self._outbox.end(job.ref, ending)
+        self._outbox.end(job.ref, ending, text=job.echo or "")
         self._on_end(job.ref, Outcome.FINISHED)
 
     def _fail(self, shares: Sequence[Share], failure: Failure) -> None:

@@ -1,6 +1,7 @@
 """A job as the engine holds it: prompt, limits and the state of its generation."""
 
 import dataclasses
+from collections.abc import Mapping
 
 from actors.messages.job import SamplingOptions
 from actors.messages.model import JobRef
@@ -22,6 +23,12 @@ class PreparedJob:
     return_context: bool
     truncated_messages: int = 0
     truncated_tokens: int = 0
+    prompt_tail: str = ""
+    """The end of a rendered chat, for the parser of the answer."""
+    marks: Mapping[int, bytes] = dataclasses.field(default_factory=dict)
+    """Control tokens that the answer shows, with their text."""
+    echo: str | None = None
+    """The whole answer of a job that only shows its rendered prompt."""
 
 
 @dataclasses.dataclass(slots=True)

@@ -33,6 +33,7 @@ class _Pending:
     """What one job has for its gateway and was not sent yet."""
 
     accepted: bool = False
+    prompt_tail: str = ""
     text: str = ""
     tokens: tuple[int, ...] = ()
     ending: Ending | Failure | None = None
@@ -49,9 +50,10 @@ class Outbox:
         self._pending: dict[str, dict[JobRef, _Pending]] = {}
         self._sent_parts: dict[JobRef, int] = {}
 
-    def accept(self, ref: JobRef) -> None:
+    def accept(self, ref: JobRef, prompt_tail: str = "") -> None:
         """Say that the job is here."""
-        self._of(ref).accepted = True
+        pending = self._of(ref)
+        pending.accepted, pending.prompt_tail = True, prompt_tail
 
     def add(self, ref: JobRef, text: str, token: int) -> None:
         """Add what one decoded token gave; the text may be empty while it is held back."""
@@ -96,7 +98,7 @@ class Outbox:
 
     def _parts(self, ref: JobRef, pending: _Pending) -> list[Part]:
         job_id, attempt = ref.job_id, ref.attempt
-        parts: list[Part] = [Accepted(job_id, attempt)] if pending.accepted else []
+        parts: list[Part] = [Accepted(job_id, attempt, pending.prompt_tail)] if pending.accepted else []
         seq = self._sent_parts.get(ref, 0) + 1
         text, tokens = pending.text, pending.tokens
         match pending.ending:

@@ -7,6 +7,7 @@ told to the client. The answer ends where the context does.
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -25,6 +26,14 @@ CHATML = (
 """The template of a model that brings none."""
 
 _SEED_BYTES = 4
+_TAIL_CHARS = 64
+"""Of a rendered chat, told to the gateway: longer than any tag that opens thinking."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Prompt:
+    text: str
+    tokens: list[int]
 
 
 class PromptPreparer:
@@ -44,7 +53,8 @@ class PromptPreparer:
             TemplateFailed: the chat template refused the messages.
         """
         num_ctx = min(body.num_ctx or self._plan.num_ctx, self._plan.num_ctx)
-        tokens, n_messages = await self._tokens(body, limit=num_ctx - 1)
+        prompt, n_messages = await self._prompt(body, limit=num_ctx - 1)
+        tokens = prompt.tokens
         n_cut = 0
         if len(tokens) >= num_ctx:
             if not body.truncate:
@@ -56,33 +66,36 @@ class PromptPreparer:
             ref=ref,
             prompt=tokens,
             sampling=_with_seed(body.sampling),
-            max_new_tokens=room if body.num_predict < 0 else min(body.num_predict, room),
+            max_new_tokens=0 if body.render_only else room if body.num_predict < 0 else min(body.num_predict, room),
             stop=body.stop,
             return_context=body.return_context,
             truncated_messages=n_messages,
             truncated_tokens=n_cut,
+            prompt_tail=prompt.text[-_TAIL_CHARS:] if isinstance(body.prompt, ChatPrompt) else "",
+            marks=await self._tokenizer.marks(body.visible_tokens),
+            echo=prompt.text if body.render_only else None,
         )
 
-    async def _tokens(self, body: JobBody, *, limit: int) -> tuple[list[int], int]:
-        """Give the prompt's tokens and how many messages were left out."""
+    async def _prompt(self, body: JobBody, *, limit: int) -> tuple["_Prompt", int]:
+        """Give the prompt and how many messages were left out."""
         if isinstance(body.prompt, RawPrompt):
             tokens = await self._tokenizer.tokenize(body.prompt.text, add_special=True)
             if not tokens:
                 raise InvalidRequest("the prompt has no tokens: send a prompt that is not empty")
-            return tokens, 0
+            return _Prompt(body.prompt.text, tokens), 0
         self._check_ids(body.prompt.context_tokens)
-        tokens = await self._chat_tokens(body.prompt, body.prompt.messages)
+        whole = await self._chat(body.prompt, body.prompt.messages)
         droppable = _droppable(body.prompt.messages)
-        if len(tokens) <= limit or not body.truncate or not droppable:
-            return tokens, 0
+        if len(whole.tokens) <= limit or not body.truncate or not droppable:
+            return whole, 0
         fewest, most = 0, len(droppable)  # invariant: dropping `fewest` is not enough, or nothing is dropped yet
         while most - fewest > 1:
             middle = (fewest + most) // 2
-            trial = await self._chat_tokens(body.prompt, _without(body.prompt.messages, droppable[:middle]))
-            fewest, most = (fewest, middle) if len(trial) <= limit else (middle, most)
-        return await self._chat_tokens(body.prompt, _without(body.prompt.messages, droppable[:most])), most
+            trial = await self._chat(body.prompt, _without(body.prompt.messages, droppable[:middle]))
+            fewest, most = (fewest, middle) if len(trial.tokens) <= limit else (middle, most)
+        return await self._chat(body.prompt, _without(body.prompt.messages, droppable[:most])), most
 
-    async def _chat_tokens(self, prompt: ChatPrompt, messages: Sequence[ChatMessage]) -> list[int]:
+    async def _chat(self, prompt: ChatPrompt, messages: Sequence[ChatMessage]) -> "_Prompt":
         model = self._tokenizer.model
         # A last message of the assistant is the beginning of the answer: rendered by hand, so that it stays open.
         prefill = messages[-1].content if messages and messages[-1].role == "assistant" else ""
@@ -102,7 +115,7 @@ class PromptPreparer:
         if model.add_bos and model.bos_text:
             text = text.removeprefix(model.bos_text)  # the tokenizer adds it
         tokens = await self._tokenizer.tokenize(text, add_special=not prompt.context_tokens)
-        return [*prompt.context_tokens, *tokens]
+        return _Prompt(text, [*prompt.context_tokens, *tokens])
 
     def _check_ids(self, tokens: Sequence[int]) -> None:
         n_vocab = self._tokenizer.model.n_vocab
@@ -134,6 +147,8 @@ def _for_template(message: ChatMessage) -> dict[str, Any]:
             {"id": call.id, "type": "function", "function": msgspec.to_builtins(call.function)}
             for call in message.tool_calls
         ]
+    if message.thinking:
+        fields["reasoning_content"] = message.thinking  # a template decides which turns keep theirs
     if message.tool_name:
         fields["name"] = message.tool_name
     if message.tool_call_id:
@@ -145,7 +160,8 @@ def _variables(think: bool | str | None) -> dict[str, Any]:  # noqa: FBT001  # t
     if think is None:
         return {}
     levels = {"reasoning_effort": think} if isinstance(think, str) else {}
-    return {"enable_thinking": think is not False, **levels}
+    thinks = think is not False
+    return {"enable_thinking": thinks, "thinking": thinks, **levels}  # two names are in use
 
 
 def _with_seed(options: SamplingOptions) -> SamplingOptions:

@@ -5,11 +5,14 @@ It owns every call of `Model.tokenize`. Requests are served in order; the schedu
 
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import trio
 
 from runners.llama.model import Model
+
+_MAX_MARKS = 1024
+"""Texts remembered at most; the gateways' parsers know some sixty."""
 
 
 class Tokenizer:
@@ -18,6 +21,7 @@ class Tokenizer:
     def __init__(self, model: Model) -> None:
         self.model = model
         self._requests: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._marks: dict[str, int | None] = {}  # owned by the trio thread
         self._thread = threading.Thread(target=self._run, name="tokenizer", daemon=True)
         self._thread.start()
 
@@ -44,6 +48,21 @@ class Tokenizer:
         if isinstance(result[0], Exception):
             raise result[0]
         return result[0]
+
+    async def marks(self, texts: Sequence[str]) -> dict[int, bytes]:
+        """Find the control tokens of these texts: their ids, with the bytes that an answer shall show for them.
+
+        Cancellation: the result is dropped; the thread finishes first.
+        """
+        found: dict[int, bytes] = {}
+        for text in texts:
+            if text not in self._marks and len(self._marks) < _MAX_MARKS:
+                ids = await self.tokenize(text, add_special=False)
+                self._marks[text] = ids[0] if len(ids) == 1 else None
+            token = self._marks.get(text)
+            if token is not None:
+                found[token] = text.encode()
+        return found
 
     def close(self) -> None:
         """End the thread after the requests before this, and wait for it: the model may be freed then."""

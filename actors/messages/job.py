@@ -79,3 +79,7 @@ class JobBody(msgspec.Struct, frozen=True, kw_only=True):
     num_ctx: int | None = None
     """The caller's own context limit, at most the runner's; the answer ends there."""
     return_context: bool = False
+    render_only: bool = False
+    """Answer with the rendered prompt as text, and its tokens if `return_context`; nothing is generated."""
+    visible_tokens: tuple[str, ...] = ()
+    """Control tokens that the answer's text shall show, because its parser looks for them."""

@@ -15,10 +15,14 @@ class DoneReason(enum.StrEnum):
 
 
 class Accepted(msgspec.Struct, frozen=True, tag=True, array_like=True):
-    """The runner has the job and will resolve it; the gateway may forget its body. Always part 0 of a job."""
+    """The runner has the job and will resolve it; the gateway may forget its body. Always part 0 of a job.
+
+    `prompt_tail` is the end of a rendered chat: it tells whether the answer begins inside its thinking.
+    """
 
     job_id: str
     attempt: int
+    prompt_tail: str = ""
 
 
 class Delta(msgspec.Struct, frozen=True, tag=True, array_like=True):

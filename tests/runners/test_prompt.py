@@ -150,3 +150,27 @@ def test_cut_middle_fits_and_keeps_both_ends(n_tokens: int, limit: int, n_keep: 
         assert kept[-1] == tokens[-1]
     if n_tokens <= limit:
         assert kept == tokens
+
+
+async def test_prepare_tells_the_end_of_a_rendered_chat(desk: Desk) -> None:
+    """The parser of the answer sees how the prompt ended: here, behind thinking that was shut."""
+    messages = (ChatMessage(role="user", content="Hello"),)
+    shut = await desk.prepare(JobBody(prompt=ChatPrompt(messages=messages, think=False)))
+    assert shut.prompt_tail.endswith("</think>\n\n")
+    assert (await desk.prepare(JobBody(prompt=RawPrompt(text="Hello")))).prompt_tail == ""
+
+
+async def test_prepare_finds_the_control_tokens_that_shall_be_seen(desk: Desk) -> None:
+    """A text that is one token is marked; others are no control tokens and are left out."""
+    job = await desk.prepare(
+        JobBody(prompt=RawPrompt(text="Hello"), visible_tokens=("<|im_start|>", "not one token", "<|im_start|>"))
+    )
+    assert list(job.marks.values()) == [b"<|im_start|>"]
+    assert desk.model.piece(next(iter(job.marks))) == b""
+
+
+async def test_prepare_render_only_shows_the_prompt(desk: Desk) -> None:
+    """Nothing is generated; the text is what the template made."""
+    job = await desk.prepare(JobBody(prompt=_chat(("user", "Hello")), render_only=True))
+    assert job.max_new_tokens == 0
+    assert job.echo == "<|im_start|>user\nHello<|im_end|>\n<|im_start|>assistant\n"

@@ -14,7 +14,7 @@ from actors.messages.gateway_to_runner import CancelAtRunner
 from actors.messages.job import ChatMessage, ChatPrompt, JobBody, SamplingOptions
 from actors.messages.launcher_to_runner import Assignment, RendererAssignment
 from actors.messages.model import LoadPlan, ModelSpec
-from actors.messages.runner_to_gateway import Delta, Failed, Finished, Part, Step
+from actors.messages.runner_to_gateway import Accepted, Delta, Failed, Finished, Part, Step
 from actors.messages.runner_to_scheduler import FromRunner, RunnerBeat, RunnerHello, RunnerReady
 from actors.messages.scheduler_to_gateway import Welcome
 from actors.messages.scheduler_to_runner import Start
@@ -85,6 +85,12 @@ class RunnerBench:
                 assert topic.decode() == GATEWAY
                 self._parts += self._steps.decode(frame).parts
         return self._parts.pop(0)
+
+    async def acceptance(self) -> tuple[str, int]:
+        """Wait for the next part, which accepts a job; give the job's id and attempt."""
+        part = await self.part()
+        assert isinstance(part, Accepted)
+        return part.job_id, part.attempt
 
     async def answer(self, job_id: str) -> tuple[str, Finished | Failed]:
         """Collect the text of a job until its end; parts of other jobs are dropped."""
