@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import trio
 
 from actors.codec import encode_body
+from actors.errors import Bug
 from actors.messages.gateway_to_scheduler import JobKind
-from actors.messages.job import ChatPrompt, JobBody, RawPrompt
+from actors.messages.job import ChatPrompt, JobBody, RawPrompt, Task, TokenPrompt
 from actors.messages.runner_to_gateway import Finished
 from gateway.connection import GatewayRequest
 from gateway.job import Job, JobRequest
@@ -63,6 +64,8 @@ class AnswerEnd:
     generated_tokens: int = 0
     generate_ns: int = 0
     context: tuple[int, ...] = ()
+    stop: str = ""
+    """The stop string that was met; empty where the model ended by itself."""
     truncated_messages: int = 0
     truncated_tokens: int = 0
 
@@ -134,6 +137,7 @@ class Answer:
             generated_tokens=finished.generated_tokens,
             generate_ns=finished.generate_ns,
             context=finished.context,
+            stop=finished.stop,
             truncated_messages=finished.truncated_messages,
             truncated_tokens=finished.truncated_tokens,
         )
@@ -159,6 +163,60 @@ async def begin(jobs: Jobs, request: GatewayRequest, generation: Generation) -> 
     return Answer(job, first, arrived_at=request.arrived_at, splits_thinking=generation.splits_thinking)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspection:
+    """What a request wants to know of a prompt or of tokens; nothing is generated."""
+
+    model: ServedModel
+    options: RequestOptions
+    prompt: RawPrompt | ChatPrompt | TokenPrompt
+    task: Task
+    keep_alive_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Inspected:
+    """The answer to an inspection; which fields are of interest depends on its task."""
+
+    text: str
+    tokens: tuple[int, ...]
+    n_tokens: int
+    total_ns: int
+    load_ns: int
+
+
+async def inspect(jobs: Jobs, request: GatewayRequest, inspection: Inspection) -> Inspected:
+    """Have a runner of the model look at a prompt and wait for what it says.
+
+    Raises:
+        LlamactorError: it was refused, or the runner could not.
+
+    Cancellation: the request's end releases the job.
+    """
+    body = JobBody(prompt=inspection.prompt, task=inspection.task)
+    wanted = JobRequest(
+        kind=JobKind.GENERATE,
+        model=inspection.model.spec,
+        load=inspection.options.load,
+        keep_alive_s=inspection.keep_alive_s,
+        body=await _encoded(body),
+    )
+    job = request.on_end.enter_context(jobs.submit(wanted))
+    text, end = "", None
+    while end is None:
+        piece = await job.stream.receive()
+        text, end = text + piece.text, piece.end
+    if not isinstance(end, Finished):
+        raise Bug("an inspecting job ended like a load")
+    return Inspected(
+        text=text,
+        tokens=end.context,
+        n_tokens=end.prompt_tokens,
+        total_ns=elapsed_ns(request.arrived_at, trio.current_time()),
+        load_ns=elapsed_ns(request.arrived_at, job.granted_at or request.arrived_at),
+    )
+
+
 async def load(
     jobs: Jobs, request: GatewayRequest, model: ServedModel, options: RequestOptions, keep_alive_s: float | None
 ) -> None:
@@ -179,7 +237,13 @@ def elapsed_ns(since: float, until: float) -> int:
 
 async def _encoded(body: JobBody) -> bytes:
     prompt = body.prompt
-    n_chars = len(prompt.text) if isinstance(prompt, RawPrompt) else sum(len(m.content) for m in prompt.messages)
+    match prompt:
+        case RawPrompt():
+            n_chars = len(prompt.text)
+        case ChatPrompt():
+            n_chars = sum(len(message.content) for message in prompt.messages)
+        case TokenPrompt():
+            n_chars = len(prompt.tokens)
     if n_chars > _BIG_BODY_BYTES:
         return await trio.to_thread.run_sync(encode_body, body)
     return encode_body(body)

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 
 from actors.messages.gateway_to_scheduler import JobKind, Submit
 from actors.messages.model import LoadOptions, ModelSpec
+from actors.messages.runner_to_gateway import Prefill
 from gateway.streams import JobStream
 
 
@@ -72,6 +73,8 @@ class Job:
     """The runner it was granted on, or that accepted it."""
     granted_at: float | None = None
     n_losses: int = 0
+    prefill: Prefill | None = None
+    """How far its prompt is, of a job that asked for it."""
 
     @property
     def body_bytes(self) -> int:

@@ -23,7 +23,7 @@ from actors.errors import Backlogged, LlamactorError, QueueFull, RunnerDied, Sch
 from actors.link import SchedulerLink
 from actors.log import get_logger
 from actors.messages.gateway_to_scheduler import CancelJob, GatewayBeat, GatewayHello
-from actors.messages.runner_to_gateway import Accepted, Delta, Failed, Finished, Part, Step
+from actors.messages.runner_to_gateway import Accepted, Delta, Failed, Finished, Part, Prefill, Step
 from actors.messages.scheduler_to_gateway import (
     Granted,
     Loaded,
@@ -201,6 +201,8 @@ class Jobs:
                 self._end(job, part)
             case Failed():
                 self._fail(job, from_failure(part.failure))
+            case Prefill():
+                job.prefill = part
             case Accepted():
                 return
         if job.stream.has_ended and job.state is not JobState.ENDED:  # a gap, or nobody reads

@@ -19,7 +19,7 @@ from actors.codec import Codec
 from actors.errors import Draining, LlamactorError
 from actors.link import SchedulerLink
 from actors.log import get_logger
-from actors.messages.job import JobBody
+from actors.messages.job import JobBody, Task
 from actors.messages.launcher_to_runner import Assignment
 from actors.messages.model import JobRef
 from actors.messages.runner_to_scheduler import (
@@ -37,6 +37,7 @@ from runners.admission import RejectedJob
 from runners.commands import Broken, Cancel, Command, Ended, Event, Loaded, SetThreads, Stop
 from runners.decode_thread import DecodeThread
 from runners.engine import FIRST_NUM_CTX
+from runners.inspection import Inspector
 from runners.prompt import PromptPreparer
 from runners.rendering import RendererClient
 from runners.tokenizer import Tokenizer
@@ -69,6 +70,7 @@ class Runner:
         )
         self._renderer = RendererClient(assignment.renderer_endpoint, identity=assignment.runner_id)
         self._preparer: PromptPreparer | None = None
+        self._inspector: Inspector | None = None
         self._tokenizer: Tokenizer | None = None
         self._thread: DecodeThread
         self._nursery: trio.Nursery
@@ -129,9 +131,14 @@ class Runner:
 
     async def _prepare(self, ref: JobRef, payload: list[bytes]) -> None:
         assert self._preparer is not None  # noqa: S101  # set before the state is READY
+        assert self._inspector is not None  # noqa: S101  # the same
         arrival: Command
         try:
-            arrival = await self._preparer.prepare(ref, self._bodies.decode_body(payload[0]))
+            body = self._bodies.decode_body(payload[0])
+            if body.task is Task.GENERATE:
+                arrival = await self._preparer.prepare(ref, body)
+            else:
+                arrival = await self._inspector.inspect(ref, body)
         except LlamactorError as error:
             arrival = RejectedJob(ref, error.as_failure())
         if self._jobs.get(ref.job_id) == ref:  # else it was replaced by its next attempt
@@ -142,6 +149,7 @@ class Runner:
             case Loaded(model, load_s):
                 self._tokenizer = Tokenizer(model)
                 self._preparer = PromptPreparer(self._tokenizer, self._renderer, self._assignment.plan)
+                self._inspector = Inspector(self._tokenizer, self._preparer)
                 self._size_bytes = _resident_bytes() + self._ungrown_bytes()
                 if self._state is RunnerState.LOADING:
                     self._state = RunnerState.READY

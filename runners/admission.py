@@ -11,6 +11,7 @@ import dataclasses
 from actors.errors import Failure
 from actors.messages.model import JobRef
 from runners.jobs import PreparedJob
+from runners.outbox import Ending
 
 SUBSCRIPTION_DEADLINE_S = 5.0
 GATEWAY_GRACE_S = 2.0
@@ -25,7 +26,16 @@ class RejectedJob:
     failure: Failure
 
 
-Arrival = PreparedJob | RejectedJob
+@dataclasses.dataclass(frozen=True, slots=True)
+class AnsweredJob:
+    """A job that needed no slot; its gateway is told the answer."""
+
+    ref: JobRef
+    ending: Ending
+    text: str = ""
+
+
+Arrival = PreparedJob | RejectedJob | AnsweredJob
 
 
 class Admission:

@@ -9,7 +9,7 @@ from actors.messages.gateway_to_runner import CancelAtRunner
 from actors.messages.launcher_to_runner import Assignment
 from actors.messages.model import JobRef, RunnerUse
 from actors.messages.runner_to_scheduler import Outcome
-from runners.admission import Admission, Arrival, RejectedJob
+from runners.admission import Admission, AnsweredJob, Arrival, RejectedJob
 from runners.commands import Cancel, Command, Ended, Event, Loaded, SetThreads, Stop
 from runners.engine import Engine
 from runners.llama.binding import start_backend
@@ -122,6 +122,11 @@ class DecodeLoop:
             self._outbox.accept(job.ref)
             self._outbox.end(job.ref, job.failure)
             self._ended(job.ref, Outcome.FAILED)
+            return True
+        if isinstance(job, AnsweredJob):
+            self._outbox.accept(job.ref)
+            self._outbox.end(job.ref, job.ending, text=job.text)
+            self._ended(job.ref, Outcome.FINISHED)
             return True
         if not self._engine.admit(job):
             return False

@@ -86,6 +86,7 @@ class Engine:
             admitted_ns=time.perf_counter_ns(),
             cached_tokens=n_cached,
         )
+        self._tell_prefill(slot)
         return True
 
     def cancel(self, job_id: str) -> bool:
@@ -114,6 +115,8 @@ class Engine:
             return True
         n_prefill = len(self._batch) - n_decoding
         self._budget.observe(n_decoding=n_decoding, n_prefill=n_prefill, took_ns=time.perf_counter_ns() - started_ns)
+        for share in shares:
+            self._tell_prefill(share.slot)
         for slot, index in outputs:
             self._sample(slot, index)
         return True
@@ -175,6 +178,16 @@ class Engine:
                 outputs.append((slot, index))
         return outputs
 
+    def _tell_prefill(self, slot: Slot) -> None:
+        job = slot.job
+        if job is not None and job.prepared.tells_prefill and not slot.is_decoding:
+            self._outbox.prefill(
+                job.ref,
+                done_tokens=len(slot.tokens),
+                cached_tokens=job.cached_tokens,
+                prompt_tokens=len(job.prepared.prompt),
+            )
+
     def _sample(self, slot: Slot, index: int) -> None:
         job = slot.job
         assert job is not None  # noqa: S101  # it was in the batch
@@ -210,6 +223,7 @@ class Engine:
             truncated_messages=prepared.truncated_messages,
             truncated_tokens=prepared.truncated_tokens,
             context=(*prepared.prompt, *job.generated) if prepared.return_context else (),
+            stop=job.stops.matched or "",
         )
         self._outbox.end(job.ref, ending, text=tail)
         self._release(slot, Outcome.FINISHED)

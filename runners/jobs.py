@@ -29,6 +29,7 @@ class PreparedJob:
     """Control tokens that the answer shows, with their text."""
     echo: str | None = None
     """The whole answer of a job that only shows its rendered prompt."""
+    tells_prefill: bool = False
 
 
 @dataclasses.dataclass(slots=True)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from actors.codec import encode
 from actors.errors import Failure
 from actors.messages.model import JobRef
-from actors.messages.runner_to_gateway import Accepted, Delta, DoneReason, Failed, Finished, Part, Step
+from actors.messages.runner_to_gateway import Accepted, Delta, DoneReason, Failed, Finished, Part, Prefill, Step
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +26,7 @@ class Ending:
     truncated_messages: int = 0
     truncated_tokens: int = 0
     context: tuple[int, ...] = ()
+    stop: str = ""
 
 
 @dataclasses.dataclass(slots=True)
@@ -34,6 +35,8 @@ class _Pending:
 
     accepted: bool = False
     prompt_tail: str = ""
+    prefill: tuple[int, int, int] | None = None
+    """Done, cached and all tokens of the prompt."""
     text: str = ""
     tokens: tuple[int, ...] = ()
     ending: Ending | Failure | None = None
@@ -54,6 +57,10 @@ class Outbox:
         """Say that the job is here."""
         pending = self._of(ref)
         pending.accepted, pending.prompt_tail = True, prompt_tail
+
+    def prefill(self, ref: JobRef, *, done_tokens: int, cached_tokens: int, prompt_tokens: int) -> None:
+        """Tell how far the prompt is evaluated; only the latest is sent."""
+        self._of(ref).prefill = (done_tokens, cached_tokens, prompt_tokens)
 
     def add(self, ref: JobRef, text: str, token: int) -> None:
         """Add what one decoded token gave; the text may be empty while it is held back."""
@@ -99,6 +106,8 @@ class Outbox:
     def _parts(self, ref: JobRef, pending: _Pending) -> list[Part]:
         job_id, attempt = ref.job_id, ref.attempt
         parts: list[Part] = [Accepted(job_id, attempt, pending.prompt_tail)] if pending.accepted else []
+        if pending.prefill is not None:
+            parts.append(Prefill(job_id, attempt, *pending.prefill))
         seq = self._sent_parts.get(ref, 0) + 1
         text, tokens = pending.text, pending.tokens
         match pending.ending:

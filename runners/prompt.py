@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from actors.errors import InvalidRequest, PromptTooLong
-from actors.messages.job import ChatMessage, ChatPrompt, JobBody, RawPrompt, SamplingOptions
+from actors.messages.job import ChatMessage, ChatPrompt, JobBody, RawPrompt, SamplingOptions, TokenPrompt
 from actors.messages.model import JobRef, LoadPlan
 from runners.jobs import PreparedJob
 from runners.rendering import RendererClient, RenderRequest
@@ -31,7 +31,9 @@ _TAIL_CHARS = 64
 
 
 @dataclass(frozen=True, slots=True)
-class _Prompt:
+class WholePrompt:
+    """A prompt as text and as tokens, nothing cut."""
+
     text: str
     tokens: list[int]
 
@@ -73,18 +75,19 @@ class PromptPreparer:
             truncated_tokens=n_cut,
             prompt_tail=prompt.text[-_TAIL_CHARS:] if isinstance(body.prompt, ChatPrompt) else "",
             marks=await self._tokenizer.marks(body.visible_tokens),
+            tells_prefill=body.tells_prefill,
             echo=prompt.text if body.render_only else None,
         )
 
-    async def _prompt(self, body: JobBody, *, limit: int) -> tuple["_Prompt", int]:
+    async def _prompt(self, body: JobBody, *, limit: int) -> tuple[WholePrompt, int]:
         """Give the prompt and how many messages were left out."""
+        if isinstance(body.prompt, TokenPrompt):
+            raise InvalidRequest("token ids are no prompt: send text or messages")
+        whole = await self.whole(body.prompt)
         if isinstance(body.prompt, RawPrompt):
-            tokens = await self._tokenizer.tokenize(body.prompt.text, add_special=True)
-            if not tokens:
+            if not whole.tokens:
                 raise InvalidRequest("the prompt has no tokens: send a prompt that is not empty")
-            return _Prompt(body.prompt.text, tokens), 0
-        self._check_ids(body.prompt.context_tokens)
-        whole = await self._chat(body.prompt, body.prompt.messages)
+            return whole, 0
         droppable = _droppable(body.prompt.messages)
         if len(whole.tokens) <= limit or not body.truncate or not droppable:
             return whole, 0
@@ -95,7 +98,19 @@ class PromptPreparer:
             fewest, most = (fewest, middle) if len(trial.tokens) <= limit else (middle, most)
         return await self._chat(body.prompt, _without(body.prompt.messages, droppable[:most])), most
 
-    async def _chat(self, prompt: ChatPrompt, messages: Sequence[ChatMessage]) -> "_Prompt":
+    async def whole(self, prompt: RawPrompt | ChatPrompt) -> WholePrompt:
+        """Render and tokenize a prompt.
+
+        Raises:
+            InvalidRequest: token ids outside the vocabulary.
+            TemplateFailed: the chat template refused the messages.
+        """
+        if isinstance(prompt, RawPrompt):
+            return WholePrompt(prompt.text, await self._tokenizer.tokenize(prompt.text, add_special=prompt.add_special))
+        self.check_ids("context", prompt.context_tokens)
+        return await self._chat(prompt, prompt.messages)
+
+    async def _chat(self, prompt: ChatPrompt, messages: Sequence[ChatMessage]) -> WholePrompt:
         model = self._tokenizer.model
         # A last message of the assistant is the beginning of the answer: rendered by hand, so that it stays open.
         prefill = messages[-1].content if messages and messages[-1].role == "assistant" else ""
@@ -115,13 +130,18 @@ class PromptPreparer:
         if model.add_bos and model.bos_text:
             text = text.removeprefix(model.bos_text)  # the tokenizer adds it
         tokens = await self._tokenizer.tokenize(text, add_special=not prompt.context_tokens)
-        return _Prompt(text, [*prompt.context_tokens, *tokens])
+        return WholePrompt(text, [*prompt.context_tokens, *tokens])
 
-    def _check_ids(self, tokens: Sequence[int]) -> None:
+    def check_ids(self, field: str, tokens: Sequence[int]) -> None:
+        """Check that ids, which came in `field` of a request, are tokens of the model.
+
+        Raises:
+            InvalidRequest: one is not.
+        """
         n_vocab = self._tokenizer.model.n_vocab
         wrong = next((token for token in tokens if not 0 <= token < n_vocab), None)
         if wrong is not None:
-            raise InvalidRequest(f"context holds {wrong}, which is no token of this model: ids are 0 to {n_vocab - 1}")
+            raise InvalidRequest(f"{field} holds {wrong}, which is no token of this model: ids are 0 to {n_vocab - 1}")
 
 
 def cut_middle(tokens: list[int], *, limit: int, n_keep: int) -> list[int]:

@@ -1,15 +1,19 @@
 """The tokenizer thread: a megabyte of prompt takes a second to tokenize, which neither trio nor a step may wait for.
 
-It owns every call of `Model.tokenize`. Requests are served in order; the scheduler's slots bound how many wait.
+It owns every call of `Model.tokenize` and `Model.detokenize`. Requests are served in order; the scheduler's slots
+bound how many wait.
 """
 
 import queue
 import threading
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import trio
 
 from runners.llama.model import Model
+
+T = TypeVar("T")
 
 _MAX_MARKS = 1024
 """Texts remembered at most; the gateways' parsers know some sixty."""
@@ -33,21 +37,32 @@ class Tokenizer:
         Raises:
             InvalidRequest: the text has too many tokens to count.
         """
+        return await self._call(lambda: self.model.tokenize(text, add_special=add_special))
+
+    async def detokenize(self, tokens: Sequence[int]) -> str:
+        """Turn token ids, all of the vocabulary, back into text.
+
+        Cancellation: the result is dropped; the thread finishes the text first.
+        """
+        return await self._call(lambda: self.model.detokenize(tokens))
+
+    async def _call(self, call: Callable[[], T]) -> T:
         token, done = trio.lowlevel.current_trio_token(), trio.Event()
-        result: list[list[int] | Exception] = []
+        result: list[T | Exception] = []
 
         def work() -> None:
             try:
-                result.append(self.model.tokenize(text, add_special=add_special))
+                result.append(call())
             except Exception as error:  # noqa: BLE001  # it is raised again where it was asked for
                 result.append(error)
             token.run_sync_soon(done.set)
 
         self._requests.put(work)
         await done.wait()
-        if isinstance(result[0], Exception):
-            raise result[0]
-        return result[0]
+        outcome = result[0]
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
 
     async def marks(self, texts: Sequence[str]) -> dict[int, bytes]:
         """Find the control tokens of these texts: their ids, with the bytes that an answer shall show for them.

@@ -1,8 +1,23 @@
 """The body of a job: what a gateway asks of a runner. A payload frame; the scheduler never decodes it."""
 
+import enum
 from typing import Any
 
 import msgspec
+
+
+class Task(enum.StrEnum):
+    """What the runner shall do with a prompt; all but the first need no slot and end with one `Finished`."""
+
+    GENERATE = "generate"
+    COUNT = "count"
+    """Render and tokenize; `Finished.prompt_tokens` is the answer."""
+    TOKENIZE = "tokenize"
+    """The same; the tokens come as `Finished.context`."""
+    RENDER = "render"
+    """Render; the prompt comes as `Finished.text`."""
+    DETOKENIZE = "detokenize"
+    """Turn a `TokenPrompt` into `Finished.text`."""
 
 
 class ToolFunction(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,6 +49,14 @@ class RawPrompt(msgspec.Struct, frozen=True, kw_only=True, tag="raw"):
     """Text that goes to the tokenizer untouched."""
 
     text: str
+    add_special: bool = True
+    """Whether the tokens that the model puts around every prompt are added."""
+
+
+class TokenPrompt(msgspec.Struct, frozen=True, kw_only=True, tag="tokens"):
+    """Token ids; only to be turned back into text."""
+
+    tokens: tuple[int, ...]
 
 
 class ChatPrompt(msgspec.Struct, frozen=True, kw_only=True, tag="chat"):
@@ -67,7 +90,8 @@ class SamplingOptions(msgspec.Struct, frozen=True, kw_only=True):
 class JobBody(msgspec.Struct, frozen=True, kw_only=True):
     """Everything about a generation but which model does it."""
 
-    prompt: RawPrompt | ChatPrompt
+    prompt: RawPrompt | ChatPrompt | TokenPrompt
+    task: Task = Task.GENERATE
     sampling: SamplingOptions = SamplingOptions()
     num_predict: int = -1
     """Tokens to generate at most; negative: until the context is full."""
@@ -83,3 +107,5 @@ class JobBody(msgspec.Struct, frozen=True, kw_only=True):
     """Answer with the rendered prompt as text, and its tokens if `return_context`; nothing is generated."""
     visible_tokens: tuple[str, ...] = ()
     """Control tokens that the answer's text shall show, because its parser looks for them."""
+    tells_prefill: bool = False
+    """Whether `Prefill` parts shall be sent until the first token."""

@@ -25,6 +25,18 @@ class Accepted(msgspec.Struct, frozen=True, tag=True, array_like=True):
     prompt_tail: str = ""
 
 
+class Prefill(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """How far the prompt of a job that asked for it is evaluated: told at its start and after each step, unnumbered."""
+
+    job_id: str
+    attempt: int
+    done_tokens: int
+    """Evaluated or spared by the KV cache."""
+    cached_tokens: int
+    """How many of the prompt's tokens the cache spared."""
+    prompt_tokens: int
+
+
 class Delta(msgspec.Struct, frozen=True, tag=True, array_like=True):
     """New text of a job. `seq` counts the parts of a job from 1, `Finished` and `Failed` included.
 
@@ -58,6 +70,8 @@ class Finished(msgspec.Struct, frozen=True, tag=True, array_like=True):
     truncated_tokens: int = 0
     context: tuple[int, ...] = ()
     """Prompt and answer as tokens, when the job asked for them."""
+    stop: str = ""
+    """The stop string that ended the answer; empty where the model ended it."""
 
 
 class Failed(msgspec.Struct, frozen=True, tag=True, array_like=True):
@@ -69,7 +83,7 @@ class Failed(msgspec.Struct, frozen=True, tag=True, array_like=True):
     failure: Failure
 
 
-Part = Accepted | Delta | Finished | Failed
+Part = Accepted | Prefill | Delta | Finished | Failed
 
 
 class Step(msgspec.Struct, frozen=True, tag=True, array_like=True):

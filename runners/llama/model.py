@@ -2,10 +2,11 @@
 
 The handle belongs to the thread that loaded it, which also closes it. The vocabulary is immutable after the load;
 llama.cpp's vocabulary functions read it only and may be called from any one thread at a time per method, so that the
-tokenizer thread uses `tokenize` while the decode thread uses `piece` and `is_end`.
+tokenizer thread uses `tokenize` and `detokenize` while the decode thread uses `piece` and `is_end`.
 """
 
 import ctypes
+from collections.abc import Sequence
 from typing import Any
 
 from actors.errors import InvalidRequest, LoadFailed
@@ -61,6 +62,17 @@ class Model:
             if count == -(2**31) or -count <= capacity:
                 raise InvalidRequest("the prompt is too long to be tokenized")
             capacity = -count
+
+    def detokenize(self, tokens: Sequence[int]) -> str:
+        """Turn ids of this vocabulary into text, special tokens as they are written; bad UTF-8 becomes U+FFFD."""
+        ids = (native.llama_token * len(tokens))(*tokens)
+        size = _PIECE_BYTES + 8 * len(tokens)
+        while True:
+            text = ctypes.create_string_buffer(size)
+            count = native.llama_detokenize(self._vocab, ids, len(tokens), text, size, False, True)  # noqa: FBT003
+            if count >= 0:
+                return text.raw[:count].decode("utf-8", "replace")
+            size = -count
 
     def piece(self, token: int) -> bytes:
         """Give the bytes of a token as they appear in an answer; control tokens have none."""

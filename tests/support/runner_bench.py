@@ -46,6 +46,10 @@ class RunnerBench:
         """Start a greedy chat turn."""
         prompt = ChatPrompt(messages=(ChatMessage(role="user", content=text),))
         body = JobBody(prompt=prompt, sampling=SamplingOptions(temperature=0), num_predict=num_predict)
+        self.start_body(job_id, body, attempt=attempt)
+
+    def start_body(self, job_id: str, body: JobBody, *, attempt: int = 1) -> None:
+        """Start any job."""
         self.tell(Start(epoch="e", job_id=job_id, attempt=attempt, gateway_id=GATEWAY), encode_body(body))
 
     async def hear(self, kind: type[T]) -> T:
