@@ -10,7 +10,17 @@ from collections.abc import Callable
 from actors.codec import encode
 from actors.errors import Failure
 from actors.messages.model import JobRef
-from actors.messages.runner_to_gateway import Accepted, Delta, DoneReason, Failed, Finished, Part, Prefill, Step
+from actors.messages.runner_to_gateway import (
+    Accepted,
+    Delta,
+    DoneReason,
+    Failed,
+    Finished,
+    Part,
+    Prefill,
+    Step,
+    TokenLogprob,
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +37,7 @@ class Ending:
     truncated_tokens: int = 0
     context: tuple[int, ...] = ()
     stop: str = ""
+    warnings: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(slots=True)
@@ -39,6 +50,7 @@ class _Pending:
     """Done, cached and all tokens of the prompt."""
     text: str = ""
     tokens: tuple[int, ...] = ()
+    logprobs: tuple[TokenLogprob, ...] = ()
     ending: Ending | Failure | None = None
 
 
@@ -62,11 +74,12 @@ class Outbox:
         """Tell how far the prompt is evaluated; only the latest is sent."""
         self._of(ref).prefill = (done_tokens, cached_tokens, prompt_tokens)
 
-    def add(self, ref: JobRef, text: str, token: int) -> None:
+    def add(self, ref: JobRef, text: str, token: int, logprobs: tuple[TokenLogprob, ...] = ()) -> None:
         """Add what one decoded token gave; the text may be empty while it is held back."""
         pending = self._of(ref)
         pending.text += text
         pending.tokens += (token,)
+        pending.logprobs += logprobs
 
     def end(self, ref: JobRef, ending: Ending | Failure, *, text: str = "") -> None:
         """Resolve the job, with the last text it held back."""
@@ -113,9 +126,10 @@ class Outbox:
         match pending.ending:
             case None:
                 if tokens:
-                    parts.append(Delta(job_id, attempt, seq, text, tokens))
+                    parts.append(Delta(job_id, attempt, seq, text, tokens, pending.logprobs))
             case Ending() as end:
-                parts.append(Finished(job_id, attempt, seq, text, tokens, *dataclasses.astuple(end)))
+                figures = {field.name: getattr(end, field.name) for field in dataclasses.fields(end)}
+                parts.append(Finished(job_id, attempt, seq, text, tokens, logprobs=pending.logprobs, **figures))
             case Failure() as failure:
                 parts.append(Failed(job_id, attempt, seq, failure))
         return parts

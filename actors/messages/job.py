@@ -72,19 +72,65 @@ class ChatPrompt(msgspec.Struct, frozen=True, kw_only=True, tag="chat"):
 
 
 class SamplingOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """Sampling of one job, with the defaults of the native API; `temperature` 0 is greedy."""
+    """Sampling of one job; `temperature` 0 is greedy.
+
+    Defaults are those of the native API and, for what it does not offer, llama.cpp's, with which a sampler is off.
+    """
 
     temperature: float = 0.8
+    dynatemp_range: float = 0.0
+    dynatemp_exponent: float = 1.0
     top_k: int = 40
     top_p: float = 0.9
     min_p: float = 0.0
     typical_p: float = 1.0
+    top_n_sigma: float = -1.0
+    xtc_probability: float = 0.0
+    xtc_threshold: float = 0.1
+    min_keep: int = 0
+    """Candidates that top-p, min-p, typical-p and XTC leave at least."""
     repeat_last_n: int = 64
+    """Tokens that the penalties look back on; negative: the whole context."""
     repeat_penalty: float = 1.0
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
+    dry_multiplier: float = 0.0
+    dry_base: float = 1.75
+    dry_allowed_length: int = 2
+    dry_penalty_last_n: int = 64
+    dry_sequence_breakers: tuple[str, ...] = ("\n", ":", '"', "*")
+    mirostat: int = 0
+    mirostat_tau: float = 5.0
+    mirostat_eta: float = 0.1
+    logit_bias: tuple[tuple[int, float], ...] = ()
+    """Token ids and what is added to their logits; minus infinity bans a token."""
+    ignore_eos: bool = False
     seed: int = -1
     """Negative: the runner draws one."""
+
+
+class GrammarKind(enum.StrEnum):
+    """The languages in which a grammar can be written."""
+
+    JSON_SCHEMA = "json_schema"
+    REGEX = "regex"
+    LARK = "lark"
+    GBNF = "gbnf"
+
+
+class Grammar(msgspec.Struct, frozen=True, kw_only=True):
+    """What the text of an answer must match.
+
+    The runner compiles it before the job takes a slot and refuses what it cannot. By default it holds from the first
+    token on. With `thinking` and `triggers` the answer is free until both have passed, in this order.
+    """
+
+    kind: GrammarKind
+    text: str
+    thinking: tuple[str, str] | None = None
+    """Opening and closing tag of a block that may come first and is free; None: the answer has none."""
+    triggers: tuple[str, ...] = ()
+    """The answer is free, and may end, until one of these texts has appeared; the grammar begins right behind it."""
 
 
 class JobBody(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,15 +139,20 @@ class JobBody(msgspec.Struct, frozen=True, kw_only=True):
     prompt: RawPrompt | ChatPrompt | TokenPrompt
     task: Task = Task.GENERATE
     sampling: SamplingOptions = SamplingOptions()
+    grammar: Grammar | None = None
+    top_logprobs: int | None = None
+    """How many of the likeliest tokens to tell beside each token's own log probability; None: tell none at all."""
     num_predict: int = -1
     """Tokens to generate at most; negative: until the context is full."""
     stop: tuple[str, ...] = ()
     truncate: bool = True
     """Whether a prompt that does not fit may lose its oldest messages, then tokens from its middle."""
+    shift: bool = True
+    """Whether the answer goes on when the context is full, at the cost of what is oldest in it."""
     num_keep: int = 4
-    """Tokens at the front that a cut in the middle spares."""
+    """Tokens at the front that a cut in the middle and a shift spare."""
     num_ctx: int | None = None
-    """The caller's own context limit, at most the runner's; the answer ends there."""
+    """The caller's own context limit, at most the runner's."""
     return_context: bool = False
     render_only: bool = False
     """Answer with the rendered prompt as text, and its tokens if `return_context`; nothing is generated."""

@@ -37,6 +37,16 @@ class Prefill(msgspec.Struct, frozen=True, tag=True, array_like=True):
     prompt_tokens: int
 
 
+class TokenLogprob(msgspec.Struct, frozen=True, array_like=True):
+    """How likely a token was, as the model saw it: before any sampler."""
+
+    piece: bytes
+    """Its text; may be part of a character."""
+    logprob: float
+    top: tuple[tuple[bytes, float], ...] = ()
+    """Text and log probability of the likeliest tokens, in this order, as many as the job asked for."""
+
+
 class Delta(msgspec.Struct, frozen=True, tag=True, array_like=True):
     """New text of a job. `seq` counts the parts of a job from 1, `Finished` and `Failed` included.
 
@@ -49,6 +59,8 @@ class Delta(msgspec.Struct, frozen=True, tag=True, array_like=True):
     seq: int
     text: str
     tokens: tuple[int, ...]
+    logprobs: tuple[TokenLogprob, ...] = ()
+    """Of the tokens whose text is shown by now, when the job asked for them."""
 
 
 class Finished(msgspec.Struct, frozen=True, tag=True, array_like=True):
@@ -72,6 +84,9 @@ class Finished(msgspec.Struct, frozen=True, tag=True, array_like=True):
     """Prompt and answer as tokens, when the job asked for them."""
     stop: str = ""
     """The stop string that ended the answer; empty where the model ended it."""
+    warnings: tuple[str, ...] = ()
+    """What the caller should know about the answer, in sentences for people."""
+    logprobs: tuple[TokenLogprob, ...] = ()
 
 
 class Failed(msgspec.Struct, frozen=True, tag=True, array_like=True):

@@ -63,13 +63,19 @@ def _values(kind: Any) -> st.SearchStrategy[Any]:
     if kind in SCALARS:
         return SCALARS[kind]
     arguments = get_args(kind)
-    if arguments and arguments[-1] is Ellipsis:
-        return st.lists(_values(arguments[0]), max_size=3).map(tuple)
+    if get_origin(kind) is tuple:
+        return _tuples(arguments)
     if get_origin(kind) is dict:
         return st.dictionaries(_values(arguments[0]), _values(arguments[1]), max_size=3)
     if arguments:
         return st.one_of(*[_values(argument) for argument in arguments])
     return st.from_type(kind)
+
+
+def _tuples(arguments: tuple[Any, ...]) -> st.SearchStrategy[Any]:
+    if arguments[-1] is Ellipsis:
+        return st.lists(_values(arguments[0]), max_size=3).map(tuple)
+    return st.tuples(*[_values(argument) for argument in arguments])
 
 
 @pytest.mark.parametrize(("union", "message"), MESSAGES)
