@@ -10,7 +10,7 @@ from werkzeug.routing import RequestRedirect
 from actors.errors import CapacityError, Draining, InvalidRequest, LlamactorError, NotAvailable
 from actors.log import get_logger
 from gateway.connection import GatewayConnection, GatewayRequest
-from gateway.errors import Family, error_body, retry_after_s, status_of
+from gateway.errors import Family, error_body, request_id, retry_after_s, status_of
 from gateway.gate import Gate, bare
 from gateway.origins import is_loopback
 from gateway.routes.every import blueprints
@@ -49,17 +49,22 @@ def create_app(worker: Worker) -> QuartTrio:
 
 def family_of(path: str) -> Family:
     """Tell by the path in which shape a client expects errors."""
+    if path.startswith("/v1/messages"):
+        return Family.ANTHROPIC
     return Family.OPENAI if path.startswith("/v1/") else Family.NATIVE
 
 
 def error_response(error: LlamactorError) -> Response:
     """Answer with an error in the shape of the family that was asked."""
     family, status = family_of(request.path), status_of(error)
-    body = error_body(family, error.message, status)
+    named = request_id()
+    body = error_body(family, error.message, status, named=named)
     content_type = "application/json; charset=utf-8"
-    if family is Family.OPENAI and not isinstance(error, InvalidRequest):  # what was found before dispatch differs
+    if family is not Family.NATIVE and not isinstance(error, InvalidRequest):  # what was found before dispatch differs
         body, content_type = body + b"\n", "application/json"
     response = Response(body, status=status, content_type=content_type)
+    if family is Family.ANTHROPIC:
+        response.headers["request-id"] = named
     seconds = retry_after_s(error)
     if seconds is not None:
         response.headers["Retry-After"] = str(seconds)

@@ -4,6 +4,7 @@ Only this module knows statuses. A code that is not in the table takes its neare
 """
 
 import enum
+import secrets
 
 from actors import errors
 from actors.errors import LlamactorError
@@ -29,6 +30,19 @@ class Family(enum.Enum):
 
     NATIVE = "native"
     OPENAI = "openai"
+    ANTHROPIC = "anthropic"
+
+
+_ANTHROPIC_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+    529: "overloaded_error",
+}
 
 
 def status_of(error: LlamactorError) -> int:
@@ -42,9 +56,18 @@ def retry_after_s(error: LlamactorError) -> int | None:
     return max(1, round(seconds)) if isinstance(seconds, int | float) else None
 
 
-def error_body(family: Family, message: str, status: int) -> bytes:
-    """Give the JSON body of an error, without a newline."""
+def request_id() -> str:
+    """Give a request a name by which Anthropic's clients report it."""
+    return f"req_{secrets.token_hex(12)}"
+
+
+def error_body(family: Family, message: str, status: int, *, named: str = "") -> bytes:
+    """Give the JSON body of an error, without a newline; `named` is the request's id where it has one already."""
     if family is Family.NATIVE:
         return to_json({"error": message})
+    if family is Family.ANTHROPIC:
+        kind = _ANTHROPIC_TYPES.get(status, "api_error")
+        error = {"type": kind, "message": message}
+        return to_json({"type": "error", "error": error, "request_id": named or request_id()})
     kind = {400: "invalid_request_error", 404: "not_found_error"}.get(status, "api_error")
     return to_json({"error": {"message": message, "type": kind, "param": None, "code": None}})

@@ -12,7 +12,7 @@ from actors.codec import encode_body
 from actors.errors import Bug
 from actors.messages.gateway_to_scheduler import JobKind
 from actors.messages.job import ChatPrompt, JobBody, RawPrompt, Task, TokenPrompt
-from actors.messages.runner_to_gateway import Finished
+from actors.messages.runner_to_gateway import Finished, Prefill
 from gateway.connection import GatewayRequest
 from gateway.job import Job, JobRequest
 from gateway.jobs import Jobs
@@ -36,6 +36,7 @@ class Generation:
     truncate: bool = True
     returns_context: bool = False
     splits_thinking: bool = False
+    tells_prefill: bool = False
 
     def body(self) -> JobBody:
         """Give the message body that the runner gets."""
@@ -48,6 +49,7 @@ class Generation:
             num_keep=self.options.num_keep,
             num_ctx=self.options.num_ctx,
             return_context=self.returns_context,
+            tells_prefill=self.tells_prefill,
         )
 
 
@@ -92,6 +94,11 @@ class Answer:
         self._first: Piece | None = first
         self._arrived_at = arrived_at
         self._splitter = ThinkingSplitter() if splits_thinking else None
+
+    @property
+    def prefill(self) -> Prefill | None:
+        """How far the prompt is and what the cache spared, if the generation asked for it."""
+        return self._job.prefill
 
     async def receive(self) -> AnswerPart:
         """Wait for the next part; each but the last, which has an end, has text or thinking.

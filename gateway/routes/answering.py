@@ -10,7 +10,7 @@ from actors.log import get_logger
 from gateway.errors import Family, error_body, status_of
 from gateway.generation import Answer, AnswerEnd, AnswerPart
 from gateway.wire.native import JSON, NDJSON, Line, Metrics, Truncated
-from gateway.wire.openai import Usage, usage_of
+from gateway.wire.openai import NO_USAGE, Usage, usage_of
 
 log = get_logger(__name__)
 
@@ -68,6 +68,7 @@ def last_line(part: AnswerPart) -> Line:
             total_duration=end.total_ns,
             load_duration=end.load_ns,
             prompt_eval_count=end.prompt_tokens,
+            prompt_cached_count=end.cached_tokens,
             prompt_eval_duration=end.prompt_ns,
             eval_count=end.generated_tokens,
             eval_duration=end.generate_ns,
@@ -79,7 +80,8 @@ def last_line(part: AnswerPart) -> Line:
 
 def openai_usage(part: AnswerPart) -> Usage:
     """Give the token counts that an OpenAI answer tells."""
-    return usage_of(part.end.prompt_tokens, part.end.generated_tokens) if part.end else Usage()
+    end = part.end
+    return usage_of(end.prompt_tokens, end.generated_tokens, cached_tokens=end.cached_tokens) if end else NO_USAGE
 
 
 async def openai_frames(

@@ -49,7 +49,7 @@ def chat_routes(worker: Worker) -> Blueprint:
             model=model,
             options=options,
             prompt=ChatPrompt(
-                messages=conversation(model, [_message(each) for each in body.messages]),
+                messages=conversation(model, [chat_message(each) for each in body.messages]),
                 think=chat_think(model, think),
             ),
             keep_alive_s=keep_alive_s,
@@ -79,7 +79,8 @@ def _check_available(body: ChatRequest) -> None:
     checks.check_debug(wanted=body.debug_render_only)
 
 
-def _message(message: Message) -> ChatMessage:
+def chat_message(message: Message) -> ChatMessage:
+    """Give a message of the native API as the runner gets it."""
     calls = tuple(
         ToolCall(
             id=call.id or "",

@@ -2,10 +2,12 @@
 
 from quart import Blueprint
 
+from gateway.routes.anthropic_messages import anthropic_message_routes
 from gateway.routes.blobs import blob_routes
 from gateway.routes.chat import chat_routes
 from gateway.routes.create import create_routes
 from gateway.routes.generate import generate_routes
+from gateway.routes.inspection import inspection_routes
 from gateway.routes.openai_chat import openai_chat_routes
 from gateway.routes.openai_completions import openai_completion_routes
 from gateway.routes.openai_models import openai_model_routes
@@ -24,8 +26,10 @@ def blueprints(worker: Worker) -> tuple[Blueprint, ...]:
         store_routes(worker),
         blob_routes(worker),
         create_routes(worker),
+        inspection_routes(worker),
         openai_chat_routes(worker),
         openai_completion_routes(worker),
         openai_model_routes(worker),
+        anthropic_message_routes(worker),
         unavailable_routes(worker),
     )

@@ -14,7 +14,7 @@ from gateway.routes.answering import json_response, openai_frames, openai_usage
 from gateway.routes.chat import conversation
 from gateway.routes.openai_sampling import sampling_options
 from gateway.routes.reading import EOF, current_request, read_body
-from gateway.wire.openai import EVENT_STREAM, JSON, CompletionWriter, Usage
+from gateway.wire.openai import EVENT_STREAM, JSON, NO_USAGE, CompletionWriter
 from gateway.wire.openai_requests import CompletionRequest
 from gateway.worker import Worker
 from registry.capabilities import THINKING
@@ -36,8 +36,8 @@ def openai_completion_routes(worker: Worker) -> Blueprint:
         if not body.prompt:
             await load(worker.jobs, current_request(), model, options, None)
             if body.stream:
-                return Response(writer.end("load", Usage()), content_type=EVENT_STREAM)
-            return json_response(writer.whole("", "load", Usage()), JSON)
+                return Response(writer.end("load", NO_USAGE), content_type=EVENT_STREAM)
+            return json_response(writer.whole("", "load", NO_USAGE), JSON)
         checks.check_debug(wanted=body.debug_render_only)
         answer = await begin(worker.jobs, current_request(), _generation(model, options, body.prompt))
         if not body.stream:

@@ -21,6 +21,8 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     total_duration: int = 0
     load_duration: int = 0
     prompt_eval_count: int = 0
+    prompt_cached_count: int = 0
+    """How many of the prompt's tokens the KV cache spared; ours alone."""
     prompt_eval_duration: int = 0
     eval_count: int = 0
     eval_duration: int = 0

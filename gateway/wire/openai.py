@@ -19,20 +19,31 @@ _FINGERPRINT = "fp_ollama"
 _text_encoder = msgspec.json.Encoder()
 
 
-class Usage(msgspec.Struct, frozen=True, kw_only=True):
+class PromptTokensDetails(msgspec.Struct, frozen=True, kw_only=True):
+    """What the prompt's tokens were."""
+
+    cached_tokens: int = 0
+
+
+class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Token counts of an answer."""
 
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    total_tokens: int = 0
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    prompt_tokens_details: PromptTokensDetails | None = None
 
 
-def usage_of(prompt_tokens: int, completion_tokens: int) -> Usage:
+NO_USAGE = Usage(prompt_tokens=0, completion_tokens=0, total_tokens=0)
+
+
+def usage_of(prompt_tokens: int, completion_tokens: int, *, cached_tokens: int = 0) -> Usage:
     """Add the counts up."""
     return Usage(
         prompt_tokens=prompt_tokens,
         completion_tokens=completion_tokens,
         total_tokens=prompt_tokens + completion_tokens,
+        prompt_tokens_details=PromptTokensDetails(cached_tokens=cached_tokens) if cached_tokens else None,
     )
 
 
@@ -109,7 +120,7 @@ class CompletionWriter:
         }
         self._names: dict[str, Any] = {"model": model, "system_fingerprint": _FINGERPRINT}
         self._tells_usage = tells_usage
-        tail: dict[str, Any] = self._names | ({"usage": Usage()} if tells_usage else {})
+        tail: dict[str, Any] = self._names | ({"usage": NO_USAGE} if tells_usage else {})
         self._head = b"data: " + to_json(self._base)[:-1] + b',"choices":[{"text":'
         self._tail = b',"index":0,"finish_reason":null}],' + to_json(tail)[1:] + b"\n\n"
 
@@ -124,7 +135,7 @@ class CompletionWriter:
         if not self._tells_usage:
             return frame(last) + DONE
         return (
-            frame(last | {"usage": Usage()})
+            frame(last | {"usage": NO_USAGE})
             + frame(self._base | {"choices": []} | self._names | {"usage": usage})
             + DONE
         )

@@ -16,7 +16,7 @@ from registry.store import Store
 from tests.gateway.conftest import RunningGateway, running_gateway
 
 RECORDINGS = Path(__file__).parents[3] / "shared" / "data" / "ollama-wire.json"
-LATER = ("/v1/messages", "/v1/responses", "/v1/audio", "/v1/embeddings", "/api/embed", "/api/pull", "/api/push")
+LATER = ("/v1/responses", "/v1/audio", "/v1/embeddings", "/api/embed", "/api/pull", "/api/push")
 HEADERS = (
     "content-type",
     "allow",
@@ -27,7 +27,7 @@ HEADERS = (
     "access-control-max-age",
     "vary",
 )
-OURS = ("llamactor",)
+OURS = ("llamactor", "stop_sequence", "cache_creation_input_tokens", "cache_read_input_tokens")
 """Fields that we add beside the recorded ones."""
 
 _LATER = "refused by name until a later version offers it"

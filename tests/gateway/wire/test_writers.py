@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gateway.wire.json_text import local_text, to_json, utc_text
 from gateway.wire.native import ChatWriter, GenerateWriter, Line, Metrics
-from gateway.wire.openai import DONE, ChatCompletionWriter, CompletionWriter, Usage, usage_of
+from gateway.wire.openai import DONE, NO_USAGE, ChatCompletionWriter, CompletionWriter, usage_of
 
 TIME = re.compile(rb'"created_at":"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z"')
 
@@ -104,7 +104,7 @@ def test_completion_frames_carry_a_zeroed_usage_when_it_was_asked_for() -> None:
 
 def test_whole_openai_answers_end_with_a_newline() -> None:
     """Whole answers of the OpenAI family end with a newline, in the recorded order."""
-    whole = CompletionWriter("m", tells_usage=False).whole("a", "stop", Usage())
+    whole = CompletionWriter("m", tells_usage=False).whole("a", "stop", NO_USAGE)
     assert whole.endswith(b"}\n")
     assert list(json.loads(whole)) == ["id", "object", "created", "model", "system_fingerprint", "choices", "usage"]
 
