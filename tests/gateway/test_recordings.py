@@ -88,6 +88,16 @@ WE_DIFFER = {
     "openai tools": _LATER,
     "openai tools stream": _LATER,
     "openai tool result": _LATER,
+    "anthropic stream": "the first event has a null stop_reason, as Anthropic's own",
+    "anthropic odd part": "a block of unknown type is refused by its place, not dropped",
+    "anthropic content number": "the text of our decoder names the field",
+    "anthropic image": _LATER,
+    "anthropic tools": _LATER,
+    "anthropic tools stream": _LATER,
+    "anthropic tool result": _LATER,
+    "anthropic tool_choice any": _LATER,
+    "anthropic thinking stream": _CUT,
+    "anthropic count_tokens": "ours alone",
 }
 """Exchanges that we answer otherwise on purpose, by name, with the reason."""
 
@@ -133,8 +143,7 @@ def _body_differences(recorded: dict[str, Any], response: Any) -> list[str]:
     if "text" in recorded:
         return [] if recorded["text"] == response.text else [f"text {recorded['text']!r} became {response.text!r}"]
     if "events" in recorded:
-        before = [json.loads(event[6:]) for event in recorded["events"] if event.startswith("data: {")]
-        after = [json.loads(event[6:]) for event in response.text.split("\n\n") if event.startswith("data: {")]
+        before, after = _payloads("\n\n".join(recorded["events"])), _payloads(response.text)
         return _shape_differences(before[:1], after[:1]) + _shape_differences(before[-1:], after[-1:])
     if "lines" in recorded:
         after = [json.loads(line) for line in response.text.splitlines()]
@@ -144,10 +153,15 @@ def _body_differences(recorded: dict[str, Any], response: Any) -> list[str]:
     return ["the final newline differs"] * newline + _shape_differences(recorded["json"], response.json())
 
 
+def _payloads(events: str) -> list[Any]:
+    return [json.loads(line[6:]) for line in events.splitlines() if line.startswith("data: {")]
+
+
 def _shape_differences(before: Any, after: Any) -> list[str]:
     if isinstance(before, list) and isinstance(after, list) and before and after:
         return _shape_differences(before[0], after[0])
     if isinstance(before, dict) and "error" in before:
+        before, after = ({**each, "request_id": ""} if "request_id" in each else each for each in (before, after))
         return [] if before == after else [f"{before} became {after}"]
     if isinstance(before, dict) and "modelfile" in before:  # what a model is made of differs
         common = [key for key in before if key in after]
@@ -167,5 +181,5 @@ async def test_recorded_answers_are_ours(quiet_gateway: RunningGateway) -> None:
         if differences:
             found[recorded["name"]] = differences
     unlisted = {name: differences for name, differences in found.items() if name not in WE_DIFFER}
-    assert not unlisted
+    assert not unlisted, json.dumps(unlisted, indent=1)
     assert WE_DIFFER.keys() <= found.keys(), "a listed difference is gone"
