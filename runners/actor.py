@@ -16,9 +16,10 @@ from pathlib import Path
 import trio
 
 from actors.codec import Codec
-from actors.errors import Draining, LlamactorError
+from actors.errors import Draining, LlamactorError, UnsupportedByModel
 from actors.link import SchedulerLink
 from actors.log import get_logger
+from actors.messages.embedding import EmbedBody
 from actors.messages.job import JobBody, Task
 from actors.messages.launcher_to_runner import Assignment
 from actors.messages.model import JobRef
@@ -36,6 +37,8 @@ from actors.messages.scheduler_to_runner import SetThreads as SetThreadsMessage
 from runners.admission import RejectedJob
 from runners.commands import Broken, Cancel, Command, Ended, Event, Loaded, SetThreads, Stop
 from runners.decode_thread import DecodeThread
+from runners.embedding_prompt import EmbedPreparer
+from runners.embedding_shape import embedding_shape
 from runners.engine import FIRST_NUM_CTX
 from runners.inspection import Inspector
 from runners.prompt import PromptPreparer
@@ -45,6 +48,8 @@ from runners.tokenizer import Tokenizer
 log = get_logger(__name__)
 
 _REMEMBERED_JOBS = 4096
+_BIG_BODY_BYTES = 256 << 10
+"""Larger ones are decoded in a worker thread: here they would hold up everything else for over a millisecond."""
 _CLOSE_DEADLINE_S = 5.0
 """A step of a large model may last so long; past it the process ends without freeing, which the kernel does too."""
 
@@ -59,7 +64,7 @@ class Runner:
         self._ended: collections.OrderedDict[str, int] = collections.OrderedDict()
         self._keep_alive_s: float | None = None
         self._size_bytes = 0
-        self._bodies: Codec[JobBody] = Codec(JobBody)
+        self._bodies: Codec[JobBody | EmbedBody] = Codec(JobBody | EmbedBody)
         self._link: SchedulerLink[ToRunner] = SchedulerLink(
             endpoint=assignment.scheduler_endpoint,
             identity=assignment.runner_id,
@@ -71,6 +76,7 @@ class Runner:
         self._renderer = RendererClient(assignment.renderer_endpoint, identity=assignment.runner_id)
         self._preparer: PromptPreparer | None = None
         self._inspector: Inspector | None = None
+        self._embed_preparer: EmbedPreparer | None = None
         self._tokenizer: Tokenizer | None = None
         self._thread: DecodeThread
         self._nursery: trio.Nursery
@@ -132,17 +138,27 @@ class Runner:
     async def _prepare(self, ref: JobRef, payload: list[bytes]) -> None:
         assert self._preparer is not None  # noqa: S101  # set before the state is READY
         assert self._inspector is not None  # noqa: S101  # the same
+        assert self._embed_preparer is not None  # noqa: S101  # the same
         arrival: Command
         try:
-            body = self._bodies.decode_body(payload[0])
-            if body.task is Task.GENERATE:
-                arrival = await self._preparer.prepare(ref, body)
-            else:
+            body = await self._body(payload[0])
+            if isinstance(body, EmbedBody):
+                arrival = await self._embed_preparer.prepare(ref, body)
+            elif body.task is not Task.GENERATE:
                 arrival = await self._inspector.inspect(ref, body)
+            elif self._assignment.model.is_embedding:
+                raise UnsupportedByModel(self._assignment.model.name, "generate")
+            else:
+                arrival = await self._preparer.prepare(ref, body)
         except LlamactorError as error:
             arrival = RejectedJob(ref, error.as_failure())
         if self._jobs.get(ref.job_id) == ref:  # else it was replaced by its next attempt
             self._thread.tell(arrival)
+
+    async def _body(self, frame: bytes) -> JobBody | EmbedBody:
+        if len(frame) > _BIG_BODY_BYTES:
+            return await trio.to_thread.run_sync(self._bodies.decode_body, frame)
+        return self._bodies.decode_body(frame)
 
     def _on_event(self, event: Event) -> None:
         match event:
@@ -150,6 +166,8 @@ class Runner:
                 self._tokenizer = Tokenizer(model)
                 self._preparer = PromptPreparer(self._tokenizer, self._renderer, self._assignment.plan)
                 self._inspector = Inspector(self._tokenizer, self._preparer)
+                shape = embedding_shape(model, self._assignment.plan)
+                self._embed_preparer = EmbedPreparer(self._tokenizer, shape)
                 self._size_bytes = _resident_bytes() + self._ungrown_bytes()
                 if self._state is RunnerState.LOADING:
                     self._state = RunnerState.READY
@@ -205,7 +223,8 @@ class Runner:
         """What the cache will take when it has its planned size."""
         plan = self._assignment.plan
         n_tokens = max(0, plan.num_ctx - FIRST_NUM_CTX) * plan.n_slots
-        return 0 if plan.n_gpu_layers else n_tokens * self._assignment.model.kv_bytes_per_token
+        is_whole = plan.n_gpu_layers or self._assignment.model.is_embedding
+        return 0 if is_whole else n_tokens * self._assignment.model.kv_bytes_per_token
 
     def _size_vram_bytes(self) -> int:
         plan, model = self._assignment.plan, self._assignment.model

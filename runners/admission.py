@@ -10,6 +10,7 @@ import dataclasses
 
 from actors.errors import Failure
 from actors.messages.model import JobRef
+from runners.embedding_jobs import PreparedEmbedding
 from runners.jobs import PreparedJob
 from runners.outbox import Ending
 
@@ -35,7 +36,7 @@ class AnsweredJob:
     text: str = ""
 
 
-Arrival = PreparedJob | RejectedJob | AnsweredJob
+Arrival = PreparedJob | PreparedEmbedding | RejectedJob | AnsweredJob
 
 
 class Admission:

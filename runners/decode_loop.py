@@ -11,7 +11,8 @@ from actors.messages.model import JobRef, RunnerUse
 from actors.messages.runner_to_scheduler import Outcome
 from runners.admission import Admission, AnsweredJob, Arrival, RejectedJob
 from runners.commands import Cancel, Command, Ended, Event, Loaded, SetThreads, Stop
-from runners.engine import Engine
+from runners.engines import Engines
+from runners.jobs import PreparedJob
 from runners.llama.binding import start_backend
 from runners.llama.model import Model
 from runners.outbox import Outbox
@@ -27,7 +28,7 @@ _BLOCKED_WAIT_S = 0.01
 
 
 class DecodeLoop:
-    """Owns model and engine from load to close; every method runs on the decode thread."""
+    """Owns model and engines from load to close; every method runs on the decode thread."""
 
     def __init__(self, assignment: Assignment, publisher: Publisher, on_event: Callable[[Event], None]) -> None:
         """Load the model and report it.
@@ -43,7 +44,9 @@ class DecodeLoop:
         self._outbox = Outbox(publisher.send)
         self._model = Model(assignment.model.weights_path, assignment.plan)
         try:
-            self._engine = Engine(self._model, assignment.plan, self._outbox, self._ended)
+            self._engines = Engines(
+                self._model, assignment.plan, self._outbox, self._ended, is_embedding=assignment.model.is_embedding
+            )
         except BaseException:
             self._model.close()
             raise
@@ -67,18 +70,18 @@ class DecodeLoop:
         self._give_up(now)
         self._start_waiting()
         self.step_started = now
-        worked = self._engine.step()
+        worked = self._engines.step()
         self.step_started = 0.0
         is_flushed = self._outbox.flush()
         if not worked or now - self._used_at > _USE_EVERY_S:
-            self._used_at, self.use = now, self._engine.use(n_waiting=len(self._admission))
+            self._used_at, self.use = now, self._engines.use(n_waiting=len(self._admission))
         if not worked and not commands:
             self._sleep(is_flushed=is_flushed)
         return True
 
     def close(self) -> None:
         """Free everything; idempotent."""
-        self._engine.close()
+        self._engines.close()
         self._model.close()
 
     def _obey(self, command: Command) -> None:
@@ -86,7 +89,7 @@ class DecodeLoop:
             case Cancel(job_id):
                 self._cancel(job_id)
             case SetThreads(n_threads):
-                self._engine.set_threads(n_threads)
+                self._engines.set_threads(n_threads)
             case Stop():
                 pass  # met by `turn`
             case _:
@@ -108,8 +111,8 @@ class DecodeLoop:
             log.warning("job %s: its gateway %s never subscribed", job.ref.job_id, job.ref.gateway_id)
             self._ended(job.ref, Outcome.FAILED)
         for gateway_id in self._admission.gone(now=now):
-            for ref in self._engine.jobs_of(gateway_id):
-                self._engine.cancel(ref.job_id)
+            for ref in self._engines.jobs_of(gateway_id):
+                self._engines.cancel(ref.job_id)
             self._outbox.forget_gateway(gateway_id)
 
     def _start_waiting(self) -> None:
@@ -128,13 +131,13 @@ class DecodeLoop:
             self._outbox.end(job.ref, job.ending, text=job.text)
             self._ended(job.ref, Outcome.FINISHED)
             return True
-        if not self._engine.admit(job):
+        if not self._engines.admit(job):
             return False
-        self._outbox.accept(job.ref, job.prompt_tail)
+        self._outbox.accept(job.ref, job.prompt_tail if isinstance(job, PreparedJob) else "")
         return True
 
     def _cancel(self, job_id: str) -> None:
-        if self._engine.cancel(job_id):
+        if self._engines.cancel(job_id):
             return
         waiting = self._admission.cancel(job_id)
         if waiting is not None:
@@ -148,8 +151,8 @@ class DecodeLoop:
         timeout_s = None if deadline is None else max(0.0, deadline - time.monotonic())
         if not is_flushed:
             timeout_s = _BLOCKED_WAIT_S
-        elif not self._engine.is_grown and not len(self._admission):
+        elif not self._engines.is_grown and not len(self._admission):
             timeout_s = _GROW_AFTER_S
         was_woken = self._publisher.wait(timeout_s)
         if timeout_s == _GROW_AFTER_S and not was_woken:
-            self._engine.grow()
+            self._engines.grow()

@@ -20,6 +20,7 @@ from actors.messages.runner_to_gateway import (
     Prefill,
     Step,
     TokenLogprob,
+    Vectors,
 )
 
 
@@ -51,6 +52,7 @@ class _Pending:
     text: str = ""
     tokens: tuple[int, ...] = ()
     logprobs: tuple[TokenLogprob, ...] = ()
+    vectors: bytes = b""
     ending: Ending | Failure | None = None
 
 
@@ -80,6 +82,15 @@ class Outbox:
         pending.text += text
         pending.tokens += (token,)
         pending.logprobs += logprobs
+
+    def add_vectors(self, ref: JobRef, values: bytes) -> None:
+        """Add finished vectors of an embedding job; the caller adds none while it `holds_vectors`."""
+        self._of(ref).vectors += values
+
+    def holds_vectors(self, ref: JobRef) -> bool:
+        """Tell whether vectors of the job were not sent yet, because its gateway does not read."""
+        pending = self._pending.get(ref.gateway_id, {}).get(ref)
+        return pending is not None and bool(pending.vectors)
 
     def end(self, ref: JobRef, ending: Ending | Failure, *, text: str = "") -> None:
         """Resolve the job, with the last text it held back."""
@@ -113,7 +124,7 @@ class Outbox:
         for ref, pending in jobs.items():
             if pending.ending is not None:
                 self._sent_parts.pop(ref, None)
-            elif pending.tokens:
+            elif pending.tokens or pending.vectors:
                 self._sent_parts[ref] = self._sent_parts.get(ref, 0) + 1
 
     def _parts(self, ref: JobRef, pending: _Pending) -> list[Part]:
@@ -123,6 +134,9 @@ class Outbox:
             parts.append(Prefill(job_id, attempt, *pending.prefill))
         seq = self._sent_parts.get(ref, 0) + 1
         text, tokens = pending.text, pending.tokens
+        if pending.vectors:
+            parts.append(Vectors(job_id, attempt, seq, pending.vectors))
+            seq += 1
         match pending.ending:
             case None:
                 if tokens:

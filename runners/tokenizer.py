@@ -37,16 +37,23 @@ class Tokenizer:
         Raises:
             InvalidRequest: the text has too many tokens to count.
         """
-        return await self._call(lambda: self.model.tokenize(text, add_special=add_special))
+        return await self.run(lambda: self.model.tokenize(text, add_special=add_special))
 
     async def detokenize(self, tokens: Sequence[int]) -> str:
         """Turn token ids, all of the vocabulary, back into text.
 
         Cancellation: the result is dropped; the thread finishes the text first.
         """
-        return await self._call(lambda: self.model.detokenize(tokens))
+        return await self.run(lambda: self.model.detokenize(tokens))
 
-    async def _call(self, call: Callable[[], T]) -> T:
+    async def run(self, call: Callable[[], T]) -> T:
+        """Run what tokenizes on the tokenizer thread, and give its result.
+
+        Cancellation: the result is dropped; the thread finishes the call first.
+
+        Raises:
+            Exception: whatever `call` raises.
+        """
         token, done = trio.lowlevel.current_trio_token(), trio.Event()
         result: list[T | Exception] = []
 

@@ -133,7 +133,7 @@ class Grammar(msgspec.Struct, frozen=True, kw_only=True):
     """The answer is free, and may end, until one of these texts has appeared; the grammar begins right behind it."""
 
 
-class JobBody(msgspec.Struct, frozen=True, kw_only=True):
+class JobBody(msgspec.Struct, frozen=True, kw_only=True, tag="generate"):
     """Everything about a generation but which model does it."""
 
     prompt: RawPrompt | ChatPrompt | TokenPrompt

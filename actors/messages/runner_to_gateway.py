@@ -63,6 +63,18 @@ class Delta(msgspec.Struct, frozen=True, tag=True, array_like=True):
     """Of the tokens whose text is shown by now, when the job asked for them."""
 
 
+class Vectors(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """Results of an embedding job, whole vectors in the order of its inputs; numbered like `Delta`.
+
+    `values` are little-endian 32-bit floats. All vectors of a job have the same width.
+    """
+
+    job_id: str
+    attempt: int
+    seq: int
+    values: bytes
+
+
 class Finished(msgspec.Struct, frozen=True, tag=True, array_like=True):
     """The end of a job; `text` and `tokens` are its last delta."""
 
@@ -98,7 +110,7 @@ class Failed(msgspec.Struct, frozen=True, tag=True, array_like=True):
     failure: Failure
 
 
-Part = Accepted | Prefill | Delta | Finished | Failed
+Part = Accepted | Prefill | Delta | Vectors | Finished | Failed
 
 
 class Step(msgspec.Struct, frozen=True, tag=True, array_like=True):

@@ -23,6 +23,8 @@ from actors.settings import Settings
 
 ALL_LAYERS = 999
 DEFAULT_SLOTS = 8
+EMBEDDING_SLOTS = 64
+"""Requests that an embedding model takes at once: its slots cost nothing, and it batches across requests."""
 DEFAULT_BATCH_TOKENS = 512
 MAX_BATCH_TOKENS = 2048
 MIN_CONTEXT_TOKENS = 4
@@ -77,9 +79,9 @@ def n_batch_for(model: ModelSpec, options: LoadOptions, num_ctx: int) -> int:
 
 
 def kv_bytes(model: ModelSpec, num_ctx: int, n_slots: int) -> int:
-    """Give the size of the cache."""
+    """Give the size of the cache; an embedding model has one for all its slots."""
     padded = -(-num_ctx // _CONTEXT_PADDING_TOKENS) * _CONTEXT_PADDING_TOKENS
-    return padded * n_slots * model.kv_bytes_per_token
+    return padded * (1 if model.is_embedding else n_slots) * model.kv_bytes_per_token
 
 
 def overhead_bytes(model: ModelSpec) -> int:
@@ -158,7 +160,10 @@ class _Size:
 
 
 def _slot_counts(model: ModelSpec, num_ctx: int, room: Room, settings: Settings, effort: Effort) -> Iterator[int]:
-    n_slots = 1 if model.is_embedding else settings.num_parallel or DEFAULT_SLOTS
+    if model.is_embedding:
+        yield EMBEDDING_SLOTS
+        return
+    n_slots = settings.num_parallel or DEFAULT_SLOTS
     free = max(room.device_bytes.values(), default=0) or room.host_bytes
     if settings.num_parallel is None:
         while n_slots > 1 and kv_bytes(model, num_ctx, n_slots) * _KV_SHARE > free:

@@ -5,6 +5,7 @@ Layout of `llama_batch` (llama.h): arrays of length `n_tokens`; here every token
 """
 
 import ctypes
+from collections.abc import Sequence
 
 from runners.llama.binding import native
 
@@ -40,7 +41,12 @@ class Batch:
         """Empty the batch."""
         self.native.n_tokens = 0
 
-    def add(self, tokens: list[int], *, position: int, sequence: int, output_last: bool) -> int:
+    def output_all(self) -> None:
+        """Make every token an output, as a context that embeds requires."""
+        count = int(self.native.n_tokens)
+        self._outputs[:count] = [1] * count
+
+    def add(self, tokens: Sequence[int], *, position: int, sequence: int, output_last: bool) -> int:
         """Append consecutive tokens of one sequence.
 
         Returns:

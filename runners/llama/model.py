@@ -14,6 +14,7 @@ from actors.messages.model import LoadPlan
 from runners.llama.binding import last_errors, native
 
 _PIECE_BYTES = 64
+_METADATA_BYTES = 256
 _LOAD_AUTO, _LOAD_PLAIN, _LOAD_MMAP = -1, 0, 1  # enum llama_load_mode
 
 
@@ -45,9 +46,28 @@ class Model:
         self.eos_text = self._special_text(native.llama_vocab_eos(self._vocab))
         template = native.llama_model_chat_template(self.handle, None)
         self.chat_template: str | None = template.decode("utf-8", "replace") if template else None
+        template = native.llama_model_chat_template(self.handle, b"rerank")
+        self.rerank_template: str | None = template.decode("utf-8", "replace") if template else None
+        self.keeps_state: bool = native.llama_model_is_recurrent(self.handle) or native.llama_model_is_hybrid(
+            self.handle
+        )
+        """True iff a sequence has a state besides its cells, or instead of them."""
 
-    def tokenize(self, text: str, *, add_special: bool) -> list[int]:
-        """Turn text into token ids; special tokens written in the text are recognised.
+    def metadata(self, key: str) -> str | None:
+        """Look up one of the architecture's keys in the file's metadata, as text; None when it is absent."""
+        architecture = self._metadata_text("general.architecture") or ""
+        return self._metadata_text(f"{architecture}.{key}")
+
+    def pair_tokens(self) -> tuple[list[int], list[int], list[int]]:
+        """Give the special tokens before, between and behind the two texts that a reranker compares."""
+        vocab = self._vocab
+        end, separator = native.llama_vocab_eos(vocab), native.llama_vocab_sep(vocab)
+        ends = [end if end >= 0 else separator] if native.llama_vocab_get_add_eos(vocab) else []
+        separators = [separator] if native.llama_vocab_get_add_sep(vocab) else []
+        return [native.llama_vocab_bos(vocab)] if self.add_bos else [], [*ends, *separators], ends
+
+    def tokenize(self, text: str, *, add_special: bool, parse_special: bool = True) -> list[int]:
+        """Turn text into token ids; special tokens written in the text are recognised if `parse_special`.
 
         Raises:
             InvalidRequest: the text has over 2**31 tokens.
@@ -56,7 +76,7 @@ class Model:
         capacity = len(raw) // 2 + 16
         while True:
             ids = (native.llama_token * capacity)()
-            count = native.llama_tokenize(self._vocab, raw, len(raw), ids, capacity, add_special, True)  # noqa: FBT003
+            count = native.llama_tokenize(self._vocab, raw, len(raw), ids, capacity, add_special, parse_special)
             if count >= 0:
                 return ids[:count]
             if count == -(2**31) or -count <= capacity:
@@ -93,6 +113,11 @@ class Model:
         if self.handle:
             native.llama_model_free(self.handle)
             self.handle = None
+
+    def _metadata_text(self, key: str) -> str | None:
+        text = ctypes.create_string_buffer(_METADATA_BYTES)
+        length = native.llama_model_meta_val_str(self.handle, key.encode(), text, _METADATA_BYTES)
+        return text.value.decode("utf-8", "replace") if length >= 0 else None
 
     def _special_text(self, token: int) -> str:
         return "" if token < 0 else self._convert(token, special=True).decode("utf-8", "replace")

@@ -1,0 +1,96 @@
+"""The engines of one loaded model behind one face: generation, and embeddings beside it.
+
+An embedding model has no engine for generations, so no cache of slots is made for it. In a step generation goes first,
+and the embedder is told whether it must be brief.
+"""
+
+from collections.abc import Callable
+
+import msgspec
+
+from actors.messages.model import JobRef, LoadPlan, RunnerUse
+from actors.messages.runner_to_scheduler import Outcome
+from runners.embedder import Embedder
+from runners.embedding_jobs import PreparedEmbedding
+from runners.embedding_shape import embedding_shape
+from runners.engine import Engine
+from runners.jobs import PreparedJob
+from runners.llama.model import Model
+from runners.outbox import Outbox
+
+
+class Engines:
+    """Owns what computes with a model; for the decode thread."""
+
+    def __init__(
+        self,
+        model: Model,
+        plan: LoadPlan,
+        outbox: Outbox,
+        on_end: Callable[[JobRef, Outcome], None],
+        *,
+        is_embedding: bool,
+    ) -> None:
+        """Allocate what the model needs at once.
+
+        Raises:
+            LoadFailed: there is no memory for it.
+        """
+        self._embedder = Embedder(model, plan, embedding_shape(model, plan), outbox, on_end)
+        self._generator = None if is_embedding else Engine(model, plan, outbox, on_end)
+        if is_embedding:
+            self._embedder.open()
+
+    def admit(self, job: PreparedJob | PreparedEmbedding) -> bool:
+        """Take a job; False when it must wait for a slot."""
+        if isinstance(job, PreparedEmbedding):
+            self._embedder.admit(job)
+            return True
+        assert self._generator is not None  # noqa: S101  # the runner refuses generations of an embedding model
+        return self._generator.admit(job)
+
+    def cancel(self, job_id: str) -> bool:
+        """Drop a job that nobody waits for; False when none of this id is here."""
+        return (self._generator is not None and self._generator.cancel(job_id)) or self._embedder.cancel(job_id)
+
+    def jobs_of(self, gateway_id: str) -> list[JobRef]:
+        """List the jobs that came from one gateway."""
+        generations = [] if self._generator is None else self._generator.jobs_of(gateway_id)
+        return generations + self._embedder.jobs_of(gateway_id)
+
+    def step(self) -> bool:
+        """Advance every job; False when there was nothing to do."""
+        has_generated = self._generator is not None and self._generator.step()
+        has_embedded = self._embedder.step(is_beside=has_generated)
+        return has_generated or has_embedded
+
+    def use(self, *, n_waiting: int) -> RunnerUse:
+        """Give the figures of a heartbeat."""
+        use = RunnerUse(n_waiting=n_waiting) if self._generator is None else self._generator.use(n_waiting=n_waiting)
+        return msgspec.structs.replace(use, n_active=use.n_active + len(self._embedder))
+
+    def set_threads(self, n_threads: int) -> None:
+        """Use so many cores from the next step on."""
+        if self._generator is not None:
+            self._generator.set_threads(n_threads)
+        self._embedder.set_threads(n_threads)
+
+    @property
+    def is_grown(self) -> bool:
+        """True iff the cache has its planned size."""
+        return self._generator is None or self._generator.is_grown
+
+    def grow(self) -> None:
+        """Give the cache its planned size.
+
+        Raises:
+            LoadFailed: there is no memory for it.
+        """
+        if self._generator is not None:
+            self._generator.grow()
+
+    def close(self) -> None:
+        """Free caches, samplers and buffers; idempotent. The model stays the caller's."""
+        if self._generator is not None:
+            self._generator.close()
+        self._embedder.close()
