@@ -23,7 +23,7 @@ from actors.errors import Backlogged, LlamactorError, QueueFull, RunnerDied, Sch
 from actors.link import SchedulerLink
 from actors.log import get_logger
 from actors.messages.gateway_to_scheduler import CancelJob, GatewayBeat, GatewayHello
-from actors.messages.runner_to_gateway import Accepted, Delta, Failed, Finished, Part, Prefill, Step
+from actors.messages.runner_to_gateway import Accepted, Delta, Failed, Finished, Part, Prefill, Step, Vectors
 from actors.messages.scheduler_to_gateway import (
     Granted,
     Loaded,
@@ -196,6 +196,8 @@ class Jobs:
         match part:
             case Delta():
                 job.stream.put(part.seq, part.text)
+            case Vectors():
+                job.stream.put_values(part.seq, part.values)
             case Finished():
                 job.stream.put(part.seq, part.text)
                 self._end(job, part)

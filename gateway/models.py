@@ -17,6 +17,8 @@ from registry.estimate import kv_bytes_per_token, n_ctx_train, n_layers
 from registry.model import InstalledModel
 from registry.store import Store
 
+_RANK = 4  # of GGUF's pooling types: a classifier over query and document
+
 T = TypeVar("T")
 
 
@@ -30,6 +32,8 @@ class ServedModel:
     spec: ModelSpec
     capabilities: tuple[str, ...]
     engine: PromptEngine
+    is_reranker: bool
+    """Whether it scores documents against a query, instead of giving vectors."""
     knows_developer: bool
     """Whether the chat template has a developer role of its own."""
 
@@ -105,6 +109,7 @@ class Models:
             spec=spec,
             capabilities=capabilities,
             engine=prompt_engine(installed, gguf),
+            is_reranker=gguf.integer("pooling_type") == _RANK,
             knows_developer="developer" in gguf.text(CHAT_TEMPLATE),
         )
 

@@ -20,6 +20,8 @@ from actors.messages.scheduler_to_gateway import Loaded
 
 MAX_PENDING_CHARS = 16 << 20
 """More than any context window of text: only a runaway runner gets here."""
+MAX_PENDING_BYTES = 128 << 20
+"""More than all vectors of a request: the same."""
 
 End = Finished | Loaded
 
@@ -30,15 +32,18 @@ class Piece:
 
     text: str
     end: End | None = None
+    values: bytes = b""
+    """Vectors of an embedding job, as `Vectors` carries them."""
 
 
 class JobStream:
     """Single-slot stream of one job; owned by the job, used from trio's thread only."""
 
-    __slots__ = ("_end", "_error", "_expected_seq", "_is_read_out", "_n_chars", "_pending", "_wakeup")
+    __slots__ = ("_end", "_error", "_expected_seq", "_is_read_out", "_n_chars", "_pending", "_values", "_wakeup")
 
     def __init__(self) -> None:
         self._pending: list[str] = []
+        self._values = bytearray()
         self._n_chars = 0
         self._end: End | None = None
         self._error: LlamactorError | None = None
@@ -58,17 +63,22 @@ class JobStream:
 
     def put(self, seq: int, text: str) -> None:
         """Add the text of part `seq`; a part that does not follow its predecessor fails the stream with `StreamGap`."""
-        if self.has_ended:
+        if not self._is_next(seq):
             return
-        if seq != self._expected_seq:
-            self.fail(StreamGap(expected=self._expected_seq, got=seq))
-            return
-        self._expected_seq = seq + 1
         if text:
             self._pending.append(text)
             self._n_chars += len(text)
             if self._n_chars > MAX_PENDING_CHARS:
                 self.fail(Backlogged("the client does not read its answer: too much of it waits"))
+        self._wake()
+
+    def put_values(self, seq: int, values: bytes) -> None:
+        """Add the vectors of part `seq`; a gap fails the stream with `StreamGap`."""
+        if not self._is_next(seq):
+            return
+        self._values += values
+        if len(self._values) > MAX_PENDING_BYTES:
+            self.fail(Backlogged("the vectors of a request are not read: too much of them waits"))
         self._wake()
 
     def finish(self, end: End) -> None:
@@ -97,7 +107,7 @@ class JobStream:
         """
         await trio.lowlevel.checkpoint_if_cancelled()
         while True:
-            if self._pending or self._end is not None:
+            if self._pending or self._values or self._end is not None:
                 return self._take()
             if self._error is not None:
                 raise self._error
@@ -111,8 +121,16 @@ class JobStream:
         text = pending[0] if len(pending) == 1 else "".join(pending)
         pending.clear()
         self._n_chars = 0
+        values = bytes(self._values)
+        self._values.clear()
         self._is_read_out = self._end is not None
-        return Piece(text, self._end)
+        return Piece(text, self._end, values)
+
+    def _is_next(self, seq: int) -> bool:
+        if not self.has_ended and seq != self._expected_seq:
+            self.fail(StreamGap(expected=self._expected_seq, got=seq))
+        self._expected_seq = seq + 1
+        return not self.has_ended
 
     def _wake(self) -> None:
         if self._wakeup is not None:

@@ -6,14 +6,15 @@ from gateway.routes.anthropic_messages import anthropic_message_routes
 from gateway.routes.blobs import blob_routes
 from gateway.routes.chat import chat_routes
 from gateway.routes.create import create_routes
+from gateway.routes.embeddings import embedding_routes
 from gateway.routes.generate import generate_routes
 from gateway.routes.inspection import inspection_routes
 from gateway.routes.openai_chat import openai_chat_routes
 from gateway.routes.openai_completions import openai_completion_routes
 from gateway.routes.openai_models import openai_model_routes
+from gateway.routes.rerank import rerank_routes
 from gateway.routes.root import root_routes
 from gateway.routes.store import store_routes
-from gateway.routes.unavailable import unavailable_routes
 from gateway.worker import Worker
 
 
@@ -31,5 +32,6 @@ def blueprints(worker: Worker) -> tuple[Blueprint, ...]:
         openai_completion_routes(worker),
         openai_model_routes(worker),
         anthropic_message_routes(worker),
-        unavailable_routes(worker),
+        embedding_routes(worker),
+        rerank_routes(worker),
     )

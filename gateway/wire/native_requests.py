@@ -128,14 +128,36 @@ class CreateBody(CreateRequest, RequestBody, frozen=True, kw_only=True):
 
 
 class EmbedRequest(RequestBody, frozen=True, kw_only=True):
-    """Body of `POST /api/embed`, as far as its checks go."""
+    """Body of `POST /api/embed`; `input` is a text or a list of texts."""
 
     go_name: ClassVar[str] = "api.EmbedRequest"
     model: str | None = None
+    input: Any = None
+    truncate: bool | None = None
+    dimensions: int | None = None
+    keep_alive: Any = None
+    options: dict[str, Any] | None = None
 
 
 class EmbeddingRequest(RequestBody, frozen=True, kw_only=True):
-    """Body of `POST /api/embeddings`, as far as its checks go."""
+    """Body of `POST /api/embeddings`, the older route for one text."""
 
     go_name: ClassVar[str] = "api.EmbeddingRequest"
     model: str | None = None
+    prompt: str | None = None
+    keep_alive: Any = None
+    options: dict[str, Any] | None = None
+
+
+class RerankRequest(RequestBody, frozen=True, kw_only=True):
+    """Body of `POST /api/rerank` and `POST /v1/rerank`; a document is a text, or an object with a `text`."""
+
+    go_name: ClassVar[str] = "api.RerankRequest"
+    model: str | None = None
+    query: str | None = None
+    documents: Any = None
+    top_n: int | None = None
+    return_documents: bool | None = None
+    truncate: bool | None = None
+    keep_alive: Any = None
+    options: dict[str, Any] | None = None

@@ -105,7 +105,10 @@ class CompletionRequest(Sampling, frozen=True, kw_only=True):
 
 
 class EmbedRequest(RequestBody, frozen=True, kw_only=True):
-    """Body of `POST /v1/embeddings`, as far as its checks go."""
+    """Body of `POST /v1/embeddings`; `input` is a text or a list of texts."""
 
     go_name: ClassVar[str] = "openai.EmbedRequest"
     model: str | None = None
+    input: Any = None
+    dimensions: int | None = None
+    encoding_format: str | None = None

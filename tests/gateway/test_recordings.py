@@ -16,7 +16,7 @@ from registry.store import Store
 from tests.gateway.conftest import RunningGateway, running_gateway
 
 RECORDINGS = Path(__file__).parents[3] / "shared" / "data" / "ollama-wire.json"
-LATER = ("/v1/responses", "/v1/audio", "/v1/embeddings", "/api/embed", "/api/pull", "/api/push")
+LATER = ("/v1/responses", "/v1/audio", "/api/pull", "/api/push")
 HEADERS = (
     "content-type",
     "allow",
@@ -98,6 +98,8 @@ WE_DIFFER = {
     "anthropic tool_choice any": _LATER,
     "anthropic thinking stream": _CUT,
     "anthropic count_tokens": "ours alone",
+    "embed chat model": "a model that generates embeds, too",
+    "embed long refuse": _STUB,
 }
 """Exchanges that we answer otherwise on purpose, by name, with the reason."""
 

@@ -6,6 +6,7 @@ the two best logits were at each step, because the shape of a batch may flip a n
 
 import ctypes
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,3 +70,25 @@ def _decode(context: Any, tokens: list[int]) -> None:
     array = (native.llama_token * len(tokens))(*tokens)
     batch = native.llama_batch_get_one(ctypes.cast(array, ctypes.POINTER(native.llama_token)), len(tokens))
     assert native.llama_decode(context, batch) == 0
+
+
+def pooled_alone(path: Path, inputs: Sequence[Sequence[int]], *, pooling: int, width: int) -> list[list[float]]:
+    """Pool each input in a call of its own: what llama.cpp gives for it alone, not normalised."""
+    native.llama_backend_init()
+    model_params = native.llama_model_default_params()
+    model_params.n_gpu_layers = 0
+    model = native.llama_model_load_from_file(str(path).encode(), model_params)
+    params = native.llama_context_default_params()
+    params.n_ctx = params.n_batch = params.n_ubatch = 1024
+    params.embeddings, params.pooling_type = True, pooling
+    context = native.llama_init_from_model(model, params)
+    found = []
+    for tokens in inputs:
+        memory = native.llama_get_memory(context)
+        if memory:
+            native.llama_memory_clear(memory, True)  # noqa: FBT003  # a native call
+        _decode(context, list(tokens))
+        found.append([float(each) for each in native.llama_get_embeddings_seq(context, 0)[:width]])
+    native.llama_free(context)
+    native.llama_model_free(model)
+    return found

@@ -4,6 +4,7 @@ It runs as trio tasks beside the gateway under test. A test sets `plan`, a funct
 and may wait on `submitted`, `cancelled` and the like, which list what the gateway has said.
 """
 
+import array
 import contextlib
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -16,6 +17,7 @@ import trio
 
 from actors.codec import Codec, encode
 from actors.errors import Failure, PeerUnreachable
+from actors.messages.embedding import EmbedBody
 from actors.messages.gateway_to_runner import CancelAtRunner, FromSubscriber
 from actors.messages.gateway_to_scheduler import (
     CancelJob,
@@ -28,7 +30,7 @@ from actors.messages.gateway_to_scheduler import (
     Unload,
 )
 from actors.messages.job import JobBody
-from actors.messages.runner_to_gateway import Accepted, Delta, DoneReason, Failed, Finished, Part, Step
+from actors.messages.runner_to_gateway import Accepted, Delta, DoneReason, Failed, Finished, Part, Step, Vectors
 from actors.messages.scheduler_to_gateway import (
     Granted,
     Loaded,
@@ -46,7 +48,7 @@ from actors.transport import Kind, Socket
 
 _from_gateway: Codec[FromGateway] = Codec(FromGateway)
 _from_subscriber: Codec[FromSubscriber] = Codec(FromSubscriber)
-_bodies: Codec[JobBody] = Codec(JobBody)
+_bodies: Codec[JobBody | EmbedBody] = Codec(JobBody | EmbedBody)
 
 T = TypeVar("T")
 
@@ -79,6 +81,8 @@ class StubJob:
     submit: Submit
     body: JobBody | None
     runner: "StubRunner"
+    embedding: EmbedBody | None = None
+    """What it asks for instead of a generation."""
 
     async def accept(self) -> None:
         """Publish the first part."""
@@ -110,6 +114,14 @@ class StubJob:
             context=(1, 2, 3) if returns_context else (),
         )
 
+    async def give_vectors(self, *vectors: list[float]) -> None:
+        """Accept the job, answer with one part per vector, and finish."""
+        await self.accept()
+        for seq, vector in enumerate(vectors, start=1):
+            values = array.array("f", vector).tobytes()
+            await self.publish(Vectors(self.submit.job_id, self.submit.attempt, seq, values))
+        await self.publish(self.finished(len(vectors) + 1))
+
     def failed(self, seq: int, failure: Failure) -> Failed:
         """Make a failure of this job."""
         return Failed(self.submit.job_id, self.submit.attempt, seq, failure)
@@ -126,8 +138,11 @@ Plan = Callable[[StubJob], Awaitable[None]]
 
 
 async def say_hello(job: StubJob) -> None:
-    """Answer two words; the plan of a backend that was told nothing else."""
-    await job.say("Hello", " world")
+    """Answer two words, or the same vector for each input; the plan of a backend that was told nothing else."""
+    if job.embedding is not None:
+        await job.give_vectors(*[[0.6, 0.8]] * len(job.embedding.inputs))
+    else:
+        await job.say("Hello", " world")
 
 
 class StubRunner:
@@ -281,7 +296,12 @@ class StubBackend:
             )
             self.tell(gateway_id, granted)
             body = _bodies.decode_body(payload[0])
-            self._nursery.start_soon(self.plan, StubJob(gateway_id, submit, body, runner))
+            job = (
+                StubJob(gateway_id, submit, None, runner, embedding=body)
+                if isinstance(body, EmbedBody)
+                else StubJob(gateway_id, submit, body, runner)
+            )
+            self._nursery.start_soon(self.plan, job)
 
 
 @contextlib.asynccontextmanager

@@ -10,6 +10,7 @@ from actors.messages.model import LoadOptions, ModelSpec
 from actors.scheduler.memory import Room
 from actors.scheduler.placement import (
     ALL_LAYERS,
+    EMBEDDING_SLOTS,
     Effort,
     Placement,
     default_num_ctx,
@@ -83,11 +84,13 @@ def test_placement_with_num_parallel_takes_that_many_slots() -> None:
     assert placement.plan.n_slots == 6
 
 
-def test_placement_of_an_embedding_model_has_one_slot_and_a_batch_as_large_as_its_context() -> None:
-    """An embedding model takes each input in one batch."""
+def test_placement_of_an_embedding_model_takes_many_requests_into_one_cache() -> None:
+    """An embedding model takes each input in one batch, of as many requests as come, and has one cache for all."""
     placement = placement_for(model(is_embedding=True, n_ctx_train=512), LoadOptions(), ROOM, settings(), Effort.WANTED)
     assert placement is not None
-    assert (placement.plan.n_slots, placement.plan.n_batch) == (1, 512)
+    assert (placement.plan.n_slots, placement.plan.n_batch) == (EMBEDDING_SLOTS, 512)
+    large = model(is_embedding=True, kv_bytes_per_token=1 << 20)
+    assert kv_bytes(large, 4096, EMBEDDING_SLOTS) == 4096 << 20
 
 
 def test_placement_squeezed_gives_up_slots_before_context() -> None:
