@@ -28,6 +28,7 @@
     ├── RunnerError            a runner could not do its work
     │   ├── LoadFailed
     │   ├── RunnerDied
+    │   ├── PoisonedJob            two runners ended under it
     │   ├── DecodeFailed
     │   └── StreamGap              deltas of a stream were lost
     ├── TransportError         sockets and frames
@@ -322,6 +323,23 @@ class RunnerDied(RunnerError):
     def __init__(self, reason: str) -> None:
         super().__init__(
             f"model runner has unexpectedly stopped ({reason}): the next request loads the model again",
+            reason=reason,
+        )
+
+
+class PoisonedJob(RunnerError):
+    """Two runners ended under one request: it may be the cause, and is not tried again.
+
+    Not `RunnerDied`, which is for one death under a request that could not be resumed.
+    """
+
+    code = "poisoned_job"
+
+    def __init__(self, job_id: str, reason: str) -> None:
+        super().__init__(
+            f"two runners have ended or hung while they had this request ({job_id}), so it is not tried again; the "
+            f"last one: {reason}",
+            job_id=job_id,
             reason=reason,
         )
 

@@ -64,6 +64,10 @@ class SchedulerLink(Generic[T]):
         """
         self._socket.send_nowait([encode(message), *payload])
 
+    def beat_now(self) -> None:
+        """Send a heartbeat out of turn, for news that should not wait."""
+        self._send_or_drop(self._beat())
+
     async def run(self) -> None:
         """Serve the link until cancelled, then close its socket."""
         with self._socket:

@@ -19,6 +19,7 @@ from actors.log import configure_logging, get_logger
 from actors.process import die_with_parent, set_title
 from actors.sdnotify import notify
 from actors.settings import Settings, settings_from
+from actors.transport import flush
 from gateway.app import create_app
 from gateway.jobs import Jobs
 from gateway.models import Models
@@ -42,7 +43,10 @@ def main() -> int:
         settings = settings_from()
         configure_logging(process="gateway", debug=settings.debug)
         listener = listening_socket(settings, os.environ)
-        trio.run(serve, settings, listener)
+        try:
+            trio.run(serve, settings, listener)
+        finally:
+            flush()
     except LlamactorError as error:
         print(f"Error: {error.message}", file=sys.stderr)  # noqa: T201  # what a user sees who starts this by hand
         return 1

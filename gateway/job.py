@@ -2,13 +2,18 @@
 
 States, and what moves between them:
 
-    OFFERED ──Granted──▶ GRANTED ──Accepted──▶ ACCEPTED ──Finished/Failed/Lost──▶ ENDED
-       ▲                    │                                                       ▲
-       └─new scheduler/Lost─┘              Refused, deadline or release ────────────┘
+    OFFERED ──Granted──▶ GRANTED ──Accepted──▶ ACCEPTED ──Finished/Failed──▶ ENDED
+       ▲ ▲                  │                      │                           ▲
+       │ └─new scheduler/Lost┘                     │                           │
+       └─────────── Lost, the first time ──────────┴─ second Lost ─────────────┤
+                                            Refused, deadline or release ──────┘
 
-A job is offered again, with a higher attempt, until a runner has accepted it; then its attempt is fixed and its body
-forgotten. An older attempt may still win that race after a scheduler's death, since its runner was not fenced then;
-after `Lost` it was, and `oldest_attempt` shuts the older ones out.
+A job is offered again, with a higher attempt, until a runner has accepted it; then its attempt is fixed. An older
+attempt may still win that race after a scheduler's death, since its runner was not fenced then; after `Lost` it was,
+and `oldest_attempt` shuts the older ones out.
+
+A job whose runner dies is offered once more, with the tokens that arrived so far, and the next runner goes on there. A
+second death under it ends it: it may well be the cause.
 """
 
 import enum
@@ -40,7 +45,7 @@ class JobRequest:
     body: bytes | None = None
     """The encoded `JobBody`; None for `LOAD`."""
 
-    def submit(self, job_id: str, attempt: int) -> Submit:
+    def submit(self, job_id: str, attempt: int, *, n_losses: int = 0) -> Submit:
         """Give the message that offers this job."""
         return Submit(
             job_id=job_id,
@@ -49,6 +54,7 @@ class JobRequest:
             model=self.model,
             load=self.load,
             keep_alive_s=self.keep_alive_s,
+            n_losses=n_losses,
         )
 
 
@@ -58,7 +64,7 @@ class Job:
 
     job_id: str
     request: JobRequest | None
-    """None once the runner has accepted the job."""
+    """None once the job has ended, or was accepted while too many bytes are retained: then it cannot be resumed."""
     offered_at: float
     """trio's clock, as every time here; the last offer's time."""
     stream: JobStream = field(default_factory=JobStream)
@@ -73,6 +79,9 @@ class Job:
     """The runner it was granted on, or that accepted it."""
     granted_at: float | None = None
     n_losses: int = 0
+    """Runners that died under it."""
+    tokens: list[int] = field(default_factory=list)
+    """The answer so far, for the runner that may have to go on with it."""
     prefill: Prefill | None = None
     """How far its prompt is, of a job that asked for it."""
 

@@ -8,7 +8,11 @@ Nothing waits without a deadline (`Deadlines`): a job that no scheduler takes fa
 accepted counts as lost; an accepted one ends with its runner, whose death the scheduler reports, or which a new
 scheduler does not announce. The queue's own deadline is the scheduler's.
 
-Bounds: retained bodies hold at most `MAX_RETAINED_BYTES` together; beyond that a request is refused with `QueueFull`.
+A job whose runner dies is offered once more; what had arrived of its answer goes along, and the next runner goes on
+there, so its reader notices a pause and nothing else.
+
+Bounds: retained bodies hold at most `MAX_RETAINED_BYTES` together; beyond that a request is refused with `QueueFull`,
+and above half of it an accepted job's body is forgotten.
 Ordering: all methods run on trio's thread and never block.
 """
 
@@ -18,11 +22,21 @@ from collections.abc import Iterator
 
 import trio
 
-from actors.codec import Codec
-from actors.errors import Backlogged, LlamactorError, QueueFull, RunnerDied, SchedulerUnavailable, from_failure
+from actors.codec import Codec, encode_body
+from actors.errors import (
+    Backlogged,
+    Draining,
+    LlamactorError,
+    PoisonedJob,
+    QueueFull,
+    RunnerDied,
+    SchedulerUnavailable,
+    from_failure,
+)
 from actors.link import SchedulerLink
 from actors.log import get_logger
 from actors.messages.gateway_to_scheduler import CancelJob, GatewayBeat, GatewayHello
+from actors.messages.job import Resumption
 from actors.messages.runner_to_gateway import Accepted, Delta, Failed, Finished, Part, Prefill, Step, Vectors
 from actors.messages.scheduler_to_gateway import (
     Granted,
@@ -119,8 +133,10 @@ class Jobs:
             return
         job.state, job.offered_at, job.granted_at = JobState.OFFERED, trio.current_time(), None
         payload = [] if job.request.body is None else [job.request.body]
+        if job.tokens:
+            payload.append(encode_body(Resumption(tokens=tuple(job.tokens))))
         try:
-            self._link.send(job.request.submit(job.job_id, job.attempt), *payload)
+            self._link.send(job.request.submit(job.job_id, job.attempt, n_losses=job.n_losses), *payload)
         except Backlogged:
             self._fail(job, SchedulerUnavailable(self._deadlines.scheduler_s))
 
@@ -179,7 +195,8 @@ class Jobs:
     def _on_first_part(self, job: Job, runner_id: str, part: Part) -> None:
         job.running_attempt, job.runner_id, job.state = part.attempt, runner_id, JobState.ACCEPTED
         job.granted_at = job.granted_at or trio.current_time()
-        self._forget_body(job)
+        if self._retained_bytes > MAX_RETAINED_BYTES // 2:
+            self._forget_body(job)
         if not isinstance(part, Accepted):  # its `Accepted` was lost, so its text may be, too: the stream finds out
             self._on_part(job, part)
 
@@ -195,12 +212,15 @@ class Jobs:
     def _on_part(self, job: Job, part: Part) -> None:
         match part:
             case Delta():
+                job.tokens += part.tokens
                 job.stream.put(part.seq, part.text)
             case Vectors():
                 job.stream.put_values(part.seq, part.values)
             case Finished():
                 job.stream.put(part.seq, part.text)
                 self._end(job, part)
+            case Failed() if part.failure.code == Draining.code and not job.tokens and job.request is not None:
+                self._offer_elsewhere(job)  # granted in the moment in which the runner was told to drain
             case Failed():
                 self._fail(job, from_failure(part.failure))
             case Prefill():
@@ -276,27 +296,35 @@ class Jobs:
             case Lost() if is_waiting:
                 self._lose(job, from_failure(message.failure))
             case Lost() if job.state is JobState.ACCEPTED and message.attempt == job.running_attempt:
-                self._start(self._fail_after_last_words, job, from_failure(message.failure))
+                self._start(self._lose_after_last_words, job, message.attempt, from_failure(message.failure))
 
     def _lose(self, job: Job, error: LlamactorError) -> None:
-        """Offer a job again whose runner is gone before accepting it; the second loss is final."""
+        """Offer a job again whose runner is gone, with what it had answered; the second loss is final."""
         job.n_losses += 1
-        if job.n_losses > 1:
-            self._fail(job, error)
-            return
+        if job.request is None:
+            self._give_up(job, error)
+        elif job.n_losses > 1:
+            self._give_up(job, PoisonedJob(job.job_id, error.message))
+        else:
+            log.warning("job %s lost its runner after %d tokens: offered again", job.job_id, len(job.tokens))
+            self._offer_elsewhere(job)
+
+    def _offer_elsewhere(self, job: Job) -> None:
         job.runner_id = ""
         job.attempt = job.oldest_attempt = job.attempt + 1
+        job.stream.resume()
         self._offer(job)
 
-    async def _fail_after_last_words(self, job: Job, error: LlamactorError) -> None:
+    async def _lose_after_last_words(self, job: Job, attempt: int, error: LlamactorError) -> None:
         await trio.sleep(self._deadlines.last_words_s)
-        if job.state is JobState.ACCEPTED:
-            self._give_up(job, error)
+        if job.state is JobState.ACCEPTED and job.running_attempt == attempt:
+            self._lose(job, error)
 
     async def _bury_runner(self, runner_id: str) -> None:
         await trio.sleep(self._deadlines.last_words_s)
         for job in self._jobs_on(runner_id):
-            self._give_up(job, RunnerDied("it ended"))  # cancelled, too: a runner may be cut off and alive
+            self._subscriptions.cancel(runner_id, job.job_id)  # a runner may be cut off and alive
+            self._lose(job, RunnerDied("it ended"))
         self._subscriptions.close(runner_id)
 
     # Deadlines.

@@ -39,11 +39,24 @@ class Piece:
 class JobStream:
     """Single-slot stream of one job; owned by the job, used from trio's thread only."""
 
-    __slots__ = ("_end", "_error", "_expected_seq", "_is_read_out", "_n_chars", "_pending", "_values", "_wakeup")
+    __slots__ = (
+        "_end",
+        "_error",
+        "_expected_seq",
+        "_is_read_out",
+        "_n_again",
+        "_n_chars",
+        "_n_values",
+        "_pending",
+        "_values",
+        "_wakeup",
+    )
 
     def __init__(self) -> None:
         self._pending: list[str] = []
         self._values = bytearray()
+        self._n_values = 0  # all bytes of vectors that were ever put in
+        self._n_again = 0  # how many of them a second runner is going to repeat
         self._n_chars = 0
         self._end: End | None = None
         self._error: LlamactorError | None = None
@@ -58,7 +71,7 @@ class JobStream:
 
     @property
     def is_untouched(self) -> bool:
-        """True iff nothing was put in yet."""
+        """True iff nothing was put in yet, or since `resume`."""
         return self._expected_seq == 1 and not self.has_ended
 
     def put(self, seq: int, text: str) -> None:
@@ -76,10 +89,18 @@ class JobStream:
         """Add the vectors of part `seq`; a gap fails the stream with `StreamGap`."""
         if not self._is_next(seq):
             return
-        self._values += values
+        new = values[self._n_again :]
+        self._n_again -= len(values) - len(new)
+        self._n_values += len(new)
+        self._values += new
         if len(self._values) > MAX_PENDING_BYTES:
             self.fail(Backlogged("the vectors of a request are not read: too much of them waits"))
         self._wake()
+
+    def resume(self) -> None:
+        """Count parts anew: another runner goes on where the last one died; vectors it makes all over again."""
+        self._expected_seq = 1
+        self._n_again = self._n_values
 
     def finish(self, end: End) -> None:
         """End the stream well."""

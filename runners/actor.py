@@ -10,7 +10,7 @@ cancels the one before. The ids of ended jobs are remembered, the last `_REMEMBE
 
 import collections
 import resource
-import signal
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import trio
@@ -20,7 +20,7 @@ from actors.errors import Draining, LlamactorError, UnsupportedByModel
 from actors.link import SchedulerLink
 from actors.log import get_logger
 from actors.messages.embedding import EmbedBody
-from actors.messages.job import JobBody, Task
+from actors.messages.job import JobBody, Resumption, Task
 from actors.messages.launcher_to_runner import Assignment
 from actors.messages.model import JobRef
 from actors.messages.runner_to_scheduler import (
@@ -65,6 +65,7 @@ class Runner:
         self._keep_alive_s: float | None = None
         self._size_bytes = 0
         self._bodies: Codec[JobBody | EmbedBody] = Codec(JobBody | EmbedBody)
+        self._resumptions: Codec[Resumption] = Codec(Resumption)
         self._link: SchedulerLink[ToRunner] = SchedulerLink(
             endpoint=assignment.scheduler_endpoint,
             identity=assignment.runner_id,
@@ -83,13 +84,13 @@ class Runner:
         self._done = trio.Event()
         self._exit_status = 0
 
-    async def run(self) -> int:
-        """Serve until drained; return the exit status of the process."""
+    async def run(self, signals: AsyncIterator[int]) -> int:
+        """Serve until drained, which each of the `signals` asks for; return the exit status of the process."""
         token = trio.lowlevel.current_trio_token()
         self._thread = DecodeThread(self._assignment, lambda event: token.run_sync_soon(self._on_event, event))
         async with trio.open_nursery() as self._nursery:
             self._nursery.start_soon(self._link.run)
-            self._nursery.start_soon(self._drain_on_signal)
+            self._nursery.start_soon(self._drain_on_signal, signals)
             self._thread.start()
             await self._done.wait()
             self._nursery.cancel_scope.cancel()
@@ -149,7 +150,8 @@ class Runner:
             elif self._assignment.model.is_embedding:
                 raise UnsupportedByModel(self._assignment.model.name, "generate")
             else:
-                arrival = await self._preparer.prepare(ref, body)
+                resumed = self._resumptions.decode_body(payload[1]).tokens if len(payload) > 1 else ()
+                arrival = await self._preparer.prepare(ref, body, resumed=resumed)
         except LlamactorError as error:
             arrival = RejectedJob(ref, error.as_failure())
         if self._jobs.get(ref.job_id) == ref:  # else it was replaced by its next attempt
@@ -193,16 +195,16 @@ class Runner:
         if self._state is RunnerState.DRAINING and not self._jobs:
             self._done.set()
 
-    async def _drain_on_signal(self) -> None:
-        with trio.open_signal_receiver(signal.SIGTERM) as signals:
-            async for _ in signals:
-                self._drain()
-                self._nursery.start_soon(self._end_after_deadline)
+    async def _drain_on_signal(self, signals: AsyncIterator[int]) -> None:
+        async for _ in signals:
+            self._drain()
+            self._nursery.start_soon(self._end_after_deadline)
 
     def _drain(self) -> None:
         if self._state is RunnerState.DRAINING:
             return
         self._state = RunnerState.DRAINING
+        self._link.beat_now()  # or jobs would be granted here until the next beat
         if not self._jobs:
             self._done.set()
 

@@ -72,7 +72,7 @@ class Engine:
 
     def admit(self, job: PreparedJob) -> bool:
         """Put a job into a slot; False when all are taken. A job that may generate nothing ends at once."""
-        if job.max_new_tokens <= 0:
+        if job.max_new_tokens <= job.n_resumed:
             self._end_unstarted(job)
             return True
         slot = slot_for(job.prompt, self._slots)
@@ -86,6 +86,7 @@ class Engine:
             admitted_ns=time.perf_counter_ns(),
             cached_tokens=n_cached,
         )
+        self._replay(slot.job)
         self._tell_prefill(slot)
         return True
 
@@ -198,9 +199,7 @@ class Engine:
             job.first_token_ns = time.perf_counter_ns()
         job.generated.append(token)
         is_end = self._model.is_end(token)
-        shown = (
-            "" if is_end else job.stops.feed(job.text.feed(job.prepared.marks.get(token) or self._model.piece(token)))
-        )
+        shown = "" if is_end else self._shown(job, token)
         self._outbox.add(job.ref, shown, token)
         if is_end or job.stops.matched is not None:
             self._finish(slot, DoneReason.STOP)
@@ -215,14 +214,14 @@ class Engine:
         prepared = job.prepared
         ending = Ending(
             reason=reason,
-            prompt_tokens=len(prepared.prompt),
+            prompt_tokens=prepared.n_prompt,
             cached_tokens=job.cached_tokens,
             generated_tokens=len(job.generated),
             prompt_ns=job.first_token_ns - job.admitted_ns,
             generate_ns=now_ns - job.first_token_ns,
             truncated_messages=prepared.truncated_messages,
             truncated_tokens=prepared.truncated_tokens,
-            context=(*prepared.prompt, *job.generated) if prepared.return_context else (),
+            context=(*prepared.prompt[: prepared.n_prompt], *job.generated) if prepared.return_context else (),
             stop=job.stops.matched or "",
         )
         self._outbox.end(job.ref, ending, text=tail)
@@ -231,9 +230,9 @@ class Engine:
     def _end_unstarted(self, job: PreparedJob) -> None:
         ending = Ending(
             reason=DoneReason.LENGTH if job.echo is None else DoneReason.STOP,
-            prompt_tokens=len(job.prompt),
+            prompt_tokens=job.n_prompt,
             cached_tokens=0,
-            generated_tokens=0,
+            generated_tokens=job.n_resumed,
             prompt_ns=0,
             generate_ns=0,
             truncated_messages=job.truncated_messages,
@@ -242,6 +241,16 @@ class Engine:
         )
         self._outbox.end(job.ref, ending, text=job.echo or "")
         self._on_end(job.ref, Outcome.FINISHED)
+
+    def _replay(self, job: RunningJob) -> None:
+        """Bring a resumed job to where its dead runner was; the text of those tokens was delivered then."""
+        for token in job.prepared.resumed:
+            job.generated.append(token)
+            self._shown(job, token)
+
+    def _shown(self, job: RunningJob, token: int) -> str:
+        """Give the text that a token adds to an answer."""
+        return job.stops.feed(job.text.feed(job.prepared.marks.get(token) or self._model.piece(token)))
 
     def _fail(self, shares: Sequence[Share], failure: Failure) -> None:
         """End the jobs of a batch whose decode failed: nothing is known of their cells any more."""

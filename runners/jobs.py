@@ -16,6 +16,7 @@ class PreparedJob:
 
     ref: JobRef
     prompt: list[int]
+    """What is evaluated before the first new token: the prompt and, behind it, the resumed part of the answer."""
     sampling: SamplingOptions
     max_new_tokens: int
     """At least 0, and such that prompt and answer fit the slot."""
@@ -30,6 +31,18 @@ class PreparedJob:
     echo: str | None = None
     """The whole answer of a job that only shows its rendered prompt."""
     tells_prefill: bool = False
+    n_resumed: int = 0
+    """How many tokens at the end of `prompt` are the beginning of the answer, which a runner gave before it died."""
+
+    @property
+    def resumed(self) -> list[int]:
+        """The tokens of the answer that were given before."""
+        return self.prompt[self.n_prompt :]
+
+    @property
+    def n_prompt(self) -> int:
+        """Count the prompt's own tokens."""
+        return len(self.prompt) - self.n_resumed
 
 
 @dataclasses.dataclass(slots=True)

@@ -5,15 +5,16 @@ assignment, so that an idle spare costs no device memory.
 """
 
 import os
+import signal
 from multiprocessing.connection import Connection
 
 import trio
-import zmq
 
 from actors.codec import Codec
 from actors.log import configure_logging
 from actors.messages.launcher_to_runner import Assignment
 from actors.process import set_title
+from actors.transport import flush
 from runners.actor import Runner
 
 
@@ -26,11 +27,14 @@ def main(pipe: Connection) -> None:
     assignment: Assignment = Codec[Assignment](Assignment).decode(frame)
     set_title(f"runner {assignment.model.name}")
     configure_logging(process=f"runner {assignment.model.name}", debug=assignment.debug)
-    status = trio.run(_serve, assignment)
-    zmq.Context.instance().term()  # waits, bounded by the linger, until the last messages are out
-    # llama.cpp's and OpenMP's exit handlers can hang or crash with device backends; everything is flushed by now.
-    os._exit(status)
+    trio.run(_serve, assignment)
 
 
-async def _serve(assignment: Assignment) -> int:
-    return await Runner(assignment).run()
+async def _serve(assignment: Assignment) -> None:
+    # The process ends in here: behind the block trio has put SIGTERM's default action back, and a launcher that
+    # drains would turn a good end into a death by signal.
+    with trio.open_signal_receiver(signal.SIGTERM) as signals:
+        status = await Runner(assignment).run(signals)
+        flush()
+        # llama.cpp's and OpenMP's exit handlers can hang or crash with device backends; everything is flushed by now.
+        os._exit(status)

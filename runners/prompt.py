@@ -46,8 +46,13 @@ class PromptPreparer:
         self._renderer = renderer
         self._plan = plan
 
-    async def prepare(self, ref: JobRef, body: JobBody) -> PreparedJob:
+    async def prepare(self, ref: JobRef, body: JobBody, *, resumed: Sequence[int] = ()) -> PreparedJob:
         """Turn a body into a job that fits its slot.
+
+        Args:
+            ref: the job's identity.
+            body: what it asks for.
+            resumed: tokens of the answer that another runner gave before it died.
 
         Raises:
             InvalidRequest: token ids outside the vocabulary, or an empty prompt.
@@ -66,7 +71,8 @@ class PromptPreparer:
         room = num_ctx - len(tokens)
         return PreparedJob(
             ref=ref,
-            prompt=tokens,
+            prompt=[*tokens, *resumed],
+            n_resumed=len(resumed),
             sampling=_with_seed(body.sampling),
             max_new_tokens=0 if body.render_only else room if body.num_predict < 0 else min(body.num_predict, room),
             stop=body.stop,

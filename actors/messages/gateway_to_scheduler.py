@@ -27,8 +27,9 @@ class GatewayBeat(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 class Submit(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Ask for a job to be run. Payload: one `JobBody` frame for `GENERATE`, none for `LOAD`.
 
-    The gateway keeps the job until its runner accepted it, and offers it again, with a higher attempt, when the
-    scheduler or that runner is lost before.
+    The gateway keeps the job until it has ended, and offers it again, with a higher attempt, when the scheduler is
+    lost before a runner has accepted it, or a runner that had it dies. What that one had answered follows as a second
+    frame, a `Resumption`.
     """
 
     job_id: str
@@ -38,6 +39,8 @@ class Submit(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     load: LoadOptions = LoadOptions()
     keep_alive_s: float | None = None
     """None leaves the runner's; at or above `settings.FOREVER_S` never expires; 0 unloads when the job ends."""
+    n_losses: int = 0
+    """How many runners have died under this job."""
 
 
 class CancelJob(msgspec.Struct, frozen=True, kw_only=True, tag=True):

@@ -133,6 +133,12 @@ class Grammar(msgspec.Struct, frozen=True, kw_only=True):
     """The answer is free, and may end, until one of these texts has appeared; the grammar begins right behind it."""
 
 
+class Resumption(msgspec.Struct, frozen=True, kw_only=True):
+    """What a dead runner had answered of a job: a second payload frame, with which the next runner goes on there."""
+
+    tokens: tuple[int, ...]
+
+
 class JobBody(msgspec.Struct, frozen=True, kw_only=True, tag="generate"):
     """Everything about a generation but which model does it."""
 

@@ -6,7 +6,7 @@ from actors.messages.scheduler_to_gateway import Welcome, WhoAreYou
 
 
 class Start(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """Run a job. Payload: its `JobBody` frame. Duplicates (same job, same or lower attempt) are dropped."""
+    """Run a job. Payload: the frames of its `Submit`. Duplicates (same job, same or lower attempt) are dropped."""
 
     epoch: str
     job_id: str

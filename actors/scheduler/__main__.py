@@ -11,6 +11,7 @@ from actors.log import configure_logging
 from actors.process import die_with_parent, set_title
 from actors.scheduler.actor import run_scheduler
 from actors.settings import Settings, settings_from
+from actors.transport import flush
 
 
 def main() -> None:
@@ -20,7 +21,10 @@ def main() -> None:
     try:
         settings = settings_from()
         configure_logging(process="scheduler", debug=settings.debug)
-        trio.run(_run, settings)
+        try:
+            trio.run(_run, settings)
+        finally:
+            flush()
     except LlamactorError as error:
         sys.exit(f"Error: {error}")
 

@@ -41,11 +41,13 @@ async def test_runner_that_is_told_to_end_finishes_its_stream(server: RunningSer
         lines = [await exchange.line() or ""]
         runner = server.pid_of("runner tiny")
         os.kill(runner, signal.SIGTERM)
-        assert await eventually_answered(lambda: _greeting(server)) == GREETING
+        # A request that reaches the runner together with the signal may still be its own.
+        while server.pids("runner tiny") == [runner]:
+            assert await eventually_answered(lambda: _greeting(server)) == GREETING
         lines += await exchange.lines()
     assert last_of(lines)["eval_count"] == N_TOKENS
     await wait_ended(runner)
-    assert server.pid_of("runner tiny") != runner
+    assert runner not in server.pids("runner tiny")
 
 
 async def test_workers_of_the_gateway_share_one_port(place: Place) -> None:

@@ -1,4 +1,4 @@
-"""`kill -9` of a runner: its requests end with a clear error, everything else goes on."""
+"""`kill -9` of a runner: its answers go on elsewhere, a request that kills two ends, everything else goes on."""
 
 import json
 
@@ -6,55 +6,69 @@ import pytest
 
 from tests.faults.exchange import answer, asking
 from tests.faults.looking import wait_active, wait_queued, wait_unloaded
-from tests.faults.prompts import CHAT_V1, GREETING, NATIVE, chat_v1, counting, greeting, last_of
+from tests.faults.prompts import CHAT_V1, GREETING, NATIVE, chat_v1, counting, greeting, last_of, text_of
 from tests.support.server import Place, RunningServer, running_server, wait_ended
 
 pytestmark = pytest.mark.processes
 
-STOPPED = "model runner has unexpectedly stopped"
+TWICE = "two runners have ended"
 
 
-async def test_native_stream_of_a_killed_runner_ends_with_an_error_line(server: RunningServer) -> None:
+async def test_stream_of_a_killed_runner_goes_on_with_the_same_text(server: RunningServer) -> None:
+    """The client sees a pause; text and counts are those of an undisturbed answer."""
+    _, undisturbed = await answer(server.port, NATIVE, counting(1000, stream=False))
+    async with asking(server.port, NATIVE, counting(1000)) as exchange:
+        lines = [await exchange.line() or ""]
+        server.kill("runner tiny")
+        lines += await exchange.lines()
+    assert text_of(lines) == undisturbed["response"]
+    for figure in ("done_reason", "prompt_eval_count", "eval_count"):
+        assert last_of(lines)[figure] == undisturbed[figure]
+
+
+async def test_stream_that_kills_two_runners_ends_with_an_error_line(server: RunningServer) -> None:
     """What was generated arrives, then one line with an error alone, and no line that says done."""
     async with asking(server.port, NATIVE, counting(4000)) as exchange:
         first = await exchange.line()
-        server.kill("runner tiny")
+        await _kill_twice(server, "tiny")
         rest = await exchange.lines()
     assert exchange.status == 200
     assert first is not None
     assert json.loads(first)["response"]
     assert list(last_of(rest)) == ["error"]
-    assert STOPPED in last_of(rest)["error"]
+    assert TWICE in last_of(rest)["error"]
     assert not any(json.loads(line)["done"] for line in rest[:-1])
 
 
-async def test_whole_native_answer_of_a_killed_runner_is_a_500(server: RunningServer) -> None:
+async def test_whole_answer_that_kills_two_runners_is_a_500(server: RunningServer) -> None:
     """Nothing was sent yet, so the status tells."""
     async with asking(server.port, NATIVE, counting(4000, stream=False)) as exchange:
         await wait_active(server.port, "tiny:latest", 1)
-        server.kill("runner tiny")
+        await _kill_twice(server, "tiny")
         (line,) = await exchange.lines()
     assert exchange.status == 500
-    assert STOPPED in json.loads(line)["error"]
+    assert TWICE in json.loads(line)["error"]
 
 
-async def test_openai_answers_of_a_killed_runner_end_with_an_error(roomy_place: Place) -> None:
-    """A stream ends with an error event and without `[DONE]`, a whole answer is a 500, both in OpenAI's shape."""
+async def _kill_twice(server: RunningServer, name: str) -> None:
+    """Kill the runner that has the requests, and the one that goes on with them."""
+    killed = server.kill(f"runner {name}")
+    await wait_ended(killed)
+    await server.wait_for(f"runner {name}", other_than=killed)
+    await wait_active(server.port, f"{name}:latest", 1)
+    server.kill(f"runner {name}")
+
+
+async def test_openai_stream_that_kills_two_runners_ends_with_an_error(roomy_place: Place) -> None:
+    """An error event in OpenAI's shape, and no `[DONE]`."""
     with running_server(roomy_place) as server:
-        async with (
-            asking(server.port, CHAT_V1, chat_v1(stream=True)) as stream,
-            asking(server.port, CHAT_V1, chat_v1()) as whole,
-        ):
+        async with asking(server.port, CHAT_V1, chat_v1(stream=True)) as stream:
             assert await stream.line()
-            await wait_active(server.port, "smollm2:latest", 2)
-            server.kill("runner smollm2")
+            await _kill_twice(server, "smollm2")
             events = await stream.lines()
-            (line,) = await whole.lines()
     error = json.loads(events[-1].removeprefix("data: "))["error"]
-    assert STOPPED in error["message"]
+    assert TWICE in error["message"]
     assert error["type"] == "api_error"
-    assert whole.status == 500
-    assert json.loads(line)["error"] == error
 
 
 async def test_request_after_a_runners_death_loads_afresh(server: RunningServer) -> None:
@@ -77,7 +91,7 @@ async def test_request_that_waits_is_served_by_the_next_runner(place: Place) -> 
                 await wait_queued(server.port, "tiny:latest", 1)
                 server.kill("runner tiny")
                 (line,) = await waiting.lines()
-            assert STOPPED in last_of(await running.lines())["error"]
+            assert last_of(await running.lines())["eval_count"] == 4000
     assert json.loads(line)["response"] == GREETING
 
 
@@ -92,7 +106,7 @@ async def test_runners_death_leaves_other_models_alone(two_models: Place) -> Non
             lines = [await survivor.line() or ""]
             server.kill("runner tiny")
             lines += await survivor.lines()
-            assert STOPPED in last_of(await victim.lines())["error"]
+            assert last_of(await victim.lines())["eval_count"] == 4000
     assert last_of(lines)["eval_count"] == 1000
 
 

@@ -7,13 +7,22 @@ import pytest
 import trio
 
 from actors.codec import encode_body
-from actors.errors import Failure, LlamactorError, QueueFull, RunnerDied, SchedulerUnavailable, StreamGap
+from actors.errors import (
+    Draining,
+    Failure,
+    LlamactorError,
+    PoisonedJob,
+    QueueFull,
+    RunnerDied,
+    SchedulerUnavailable,
+    StreamGap,
+)
 from actors.messages.gateway_to_scheduler import JobKind
 from actors.messages.job import JobBody, RawPrompt
 from actors.messages.model import ModelSpec
 from actors.messages.scheduler_to_gateway import Loaded
 from gateway.deadlines import Deadlines
-from gateway.job import Job, JobRequest
+from gateway.job import Job, JobRequest, JobState
 from gateway.jobs import MAX_RETAINED_BYTES, Jobs
 from gateway.streams import Piece
 from tests.support.stub_backend import StubBackend, StubJob
@@ -138,26 +147,64 @@ async def test_second_loss_before_acceptance_is_final(backend: StubBackend) -> N
 
     backend.plan = die
     async with running_jobs(backend.endpoint) as jobs:
-        with jobs.submit(GENERATE) as job, pytest.raises(RunnerDied):
+        with jobs.submit(GENERATE) as job, pytest.raises(PoisonedJob, match=job.job_id):
             await job.stream.receive()
-    assert len(backend.submitted.items) == 2
+    assert [each.n_losses for each in backend.submitted.items] == [0, 1]
 
 
-async def test_loss_after_acceptance_ends_the_stream_with_the_error(backend: StubBackend) -> None:
-    """What was sent before the runner's death is still delivered."""
+async def test_loss_in_mid_answer_resumes_it_where_it_broke_off(backend: StubBackend) -> None:
+    """The next runner gets the tokens so far and counts its parts anew; the reader sees one text."""
+    resumed: list[tuple[int, ...]] = []
 
-    async def die_later(job: StubJob) -> None:
+    async def die_first(job: StubJob) -> None:
+        resumed.append(job.resumed)
+        await job.accept()
+        if job.submit.attempt == 1:
+            await job.publish(job.delta(1, "a"), job.delta(2, "b"))
+            backend.lose(job, DEAD)
+        else:
+            await job.publish(job.delta(1, "c"), job.finished(2))
+
+    backend.plan = die_first
+    async with running_jobs(backend.endpoint) as jobs:
+        with jobs.submit(GENERATE) as job:
+            assert await _text(job) == "abc"
+    assert resumed == [(), (1, 2)]
+
+
+async def test_second_loss_in_mid_answer_is_final(backend: StubBackend) -> None:
+    """What was sent before is still delivered, and the error names the request."""
+
+    async def die_always(job: StubJob) -> None:
         await job.accept()
         await job.publish(job.delta(1, "a"))
         backend.lose(job, DEAD)
 
-    backend.plan = die_later
+    backend.plan = die_always
     async with running_jobs(backend.endpoint) as jobs:
         with jobs.submit(GENERATE) as job:
             assert (await job.stream.receive()).text == "a"
-            with pytest.raises(RunnerDied):
+            assert (await job.stream.receive()).text == "a"
+            with pytest.raises(PoisonedJob, match=job.job_id):
                 await job.stream.receive()
-    assert len(backend.submitted.items) == 1
+    assert len(backend.submitted.items) == 2
+
+
+async def test_job_that_meets_a_draining_runner_is_offered_elsewhere(backend: StubBackend) -> None:
+    """It was granted in the moment in which its runner was told to drain; that is no loss."""
+
+    async def drain_first(job: StubJob) -> None:
+        if job.submit.attempt == 1:
+            await job.accept()
+            await job.publish(job.failed(1, Draining().as_failure()))
+        else:
+            await job.say("elsewhere")
+
+    backend.plan = drain_first
+    async with running_jobs(backend.endpoint) as jobs:
+        with jobs.submit(GENERATE) as job:
+            assert await _text(job) == "elsewhere"
+    assert [each.n_losses for each in backend.submitted.items] == [0, 0]
 
 
 async def test_late_parts_of_a_lost_attempt_are_dropped(backend: StubBackend) -> None:
@@ -216,12 +263,14 @@ async def test_new_scheduler_leaves_accepted_jobs_alone(backend: StubBackend) ->
 
 
 async def test_runner_that_a_new_scheduler_does_not_know_is_gone(backend: StubBackend) -> None:
-    """A runner that died while there was no scheduler to notice ends its streams all the same."""
+    """A runner that died while there was no scheduler to notice: its streams go on elsewhere all the same."""
 
-    async def never_end(job: StubJob) -> None:
+    async def end_second(job: StubJob) -> None:
         await job.accept()
+        if job.submit.attempt > 1:
+            await job.publish(job.delta(1, "a"), job.finished(2))
 
-    backend.plan = never_end
+    backend.plan = end_second
     async with running_jobs(backend.endpoint) as jobs:
         with jobs.submit(GENERATE) as job:
             await backend.submitted.wait_for(1)
@@ -229,8 +278,8 @@ async def test_runner_that_a_new_scheduler_does_not_know_is_gone(backend: StubBa
                 await job.stream.receive()
             backend.runners.clear()
             backend.forget_all()
-            with pytest.raises(RunnerDied):
-                await job.stream.receive()
+            backend.add_runner()
+            assert await _text(job) == "a"
 
 
 async def test_job_accepted_twice_runs_once(backend: StubBackend) -> None:
@@ -250,7 +299,7 @@ async def test_job_accepted_twice_runs_once(backend: StubBackend) -> None:
     backend.plan = both
     async with running_jobs(backend.endpoint, Deadlines()) as jobs:
         with jobs.submit(GENERATE) as job:
-            while job.request is not None:  # until a runner has accepted it
+            while job.state is not JobState.ACCEPTED:
                 await trio.lowlevel.checkpoint()
             first_heard.set()
             assert await _text(job) == "first"
@@ -290,25 +339,27 @@ async def test_submit_not_accepted_in_time_counts_as_lost(backend: StubBackend) 
 
     backend.plan = stay_silent
     async with running_jobs(backend.endpoint) as jobs:
-        with jobs.submit(GENERATE) as job, pytest.raises(RunnerDied):
+        with jobs.submit(GENERATE) as job, pytest.raises(PoisonedJob):
             await job.stream.receive()
     assert [each.attempt for each in backend.submitted.items] == [1, 2]
 
 
-async def test_runner_gone_ends_its_streams(backend: StubBackend) -> None:
+async def test_runner_gone_moves_its_streams(backend: StubBackend) -> None:
     """A runner that the scheduler reports as gone has no streams any more."""
 
-    async def accept_only(job: StubJob) -> None:
+    async def vanish_first(job: StubJob) -> None:
         await job.accept()
         await job.publish(job.delta(1, "a"))
-        backend.tell_gone(job.runner)
+        if job.submit.attempt == 1:
+            backend.add_runner()
+            backend.tell_gone(job.runner)
+        else:
+            await job.publish(job.finished(2))
 
-    backend.plan = accept_only
+    backend.plan = vanish_first
     async with running_jobs(backend.endpoint) as jobs:
         with jobs.submit(GENERATE) as job:
-            assert (await job.stream.receive()).text == "a"
-            with pytest.raises(RunnerDied):
-                await job.stream.receive()
+            assert await _text(job) == "aa"
 
 
 async def test_failure_of_a_job_reaches_its_reader(backend: StubBackend) -> None:

@@ -1,5 +1,6 @@
 """The engine with real models: its tokens are llama.cpp's own, whatever shape the batches have."""
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -230,3 +231,27 @@ def test_engine_parts_are_numbered_without_gaps(tiny: Bench) -> None:
     for name in ("a", "b"):
         numbers = [part.seq for part in tiny.parts if part.job_id == name and isinstance(part, Delta | Finished)]
         assert numbers == list(range(1, len(numbers) + 1))
+
+
+def test_engine_resumes_an_answer_with_the_tokens_it_would_have_had(tiny: Bench) -> None:
+    """The rest follows, nothing is said twice, and the counts are those of the whole answer."""
+    tiny.engine.admit(tiny.job("whole", "Count to 30.", n_tokens=40))
+    tiny.run()
+    whole, given = tiny.tokens("whole"), 15
+    rest = tiny.job("rest", "Count to 30.", n_tokens=40)
+    resumed = dataclasses.replace(rest, prompt=rest.prompt + whole[:given], n_resumed=given)
+    tiny.engine.admit(resumed)
+    tiny.run()
+    assert tiny.tokens("rest") == whole[given:]
+    assert tiny.text("whole").endswith(tiny.text("rest"))
+    assert tiny.finished("rest").generated_tokens == tiny.finished("whole").generated_tokens
+    assert tiny.finished("rest").prompt_tokens == tiny.finished("whole").prompt_tokens
+
+
+def test_engine_resuming_a_finished_answer_ends_at_once(tiny: Bench) -> None:
+    """A runner that died before it could say so had generated all there was to."""
+    job = tiny.job("a", "Hello", n_tokens=1)
+    tiny.engine.admit(dataclasses.replace(job, prompt=[*job.prompt, 5], n_resumed=1))
+    tiny.run()
+    assert tiny.finished("a").reason is DoneReason.LENGTH
+    assert tiny.finished("a").generated_tokens == 1

@@ -29,7 +29,7 @@ from actors.messages.gateway_to_scheduler import (
     Submit,
     Unload,
 )
-from actors.messages.job import JobBody
+from actors.messages.job import JobBody, Resumption
 from actors.messages.runner_to_gateway import Accepted, Delta, DoneReason, Failed, Finished, Part, Step, Vectors
 from actors.messages.scheduler_to_gateway import (
     Granted,
@@ -49,6 +49,7 @@ from actors.transport import Kind, Socket
 _from_gateway: Codec[FromGateway] = Codec(FromGateway)
 _from_subscriber: Codec[FromSubscriber] = Codec(FromSubscriber)
 _bodies: Codec[JobBody | EmbedBody] = Codec(JobBody | EmbedBody)
+_resumptions: Codec[Resumption] = Codec(Resumption)
 
 T = TypeVar("T")
 
@@ -83,6 +84,8 @@ class StubJob:
     runner: "StubRunner"
     embedding: EmbedBody | None = None
     """What it asks for instead of a generation."""
+    resumed: tuple[int, ...] = ()
+    """Tokens of an earlier runner."""
 
     async def accept(self) -> None:
         """Publish the first part."""
@@ -296,10 +299,11 @@ class StubBackend:
             )
             self.tell(gateway_id, granted)
             body = _bodies.decode_body(payload[0])
+            resumed = _resumptions.decode_body(payload[1]).tokens if len(payload) > 1 else ()
             job = (
                 StubJob(gateway_id, submit, None, runner, embedding=body)
                 if isinstance(body, EmbedBody)
-                else StubJob(gateway_id, submit, body, runner)
+                else StubJob(gateway_id, submit, body, runner, resumed=resumed)
             )
             self._nursery.start_soon(self.plan, job)
 

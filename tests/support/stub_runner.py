@@ -155,7 +155,9 @@ class StubRunner:
             self._jobs[job_id][1].cancel()
 
     def _drain(self) -> None:
-        self._state = RunnerState.DRAINING
+        if self._state is not RunnerState.DRAINING:
+            self._state = RunnerState.DRAINING
+            self._link.beat_now()
         if not self._jobs:
             self._calm.set()
 
