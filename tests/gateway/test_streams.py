@@ -108,3 +108,14 @@ async def test_put_more_than_the_bound_fails_with_backlogged() -> None:
     await stream.receive()
     with pytest.raises(Backlogged):
         await stream.receive()
+
+
+async def test_vectors_of_a_second_runner_are_taken_from_where_the_first_one_died() -> None:
+    """It makes all of them again, and the reader gets each byte once."""
+    stream = JobStream()
+    stream.put_values(1, b"abc")
+    assert (await stream.receive()).values == b"abc"
+    stream.resume()
+    stream.put_values(1, b"ab")
+    stream.put_values(2, b"cdef")
+    assert (await stream.receive()).values == b"def"
