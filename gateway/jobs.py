@@ -293,9 +293,7 @@ class Jobs:
                 self._end(job, message)
             case Refused() if is_waiting:
                 self._fail(job, from_failure(message.failure))
-            case Lost() if is_waiting:
-                self._lose(job, from_failure(message.failure))
-            case Lost() if job.state is JobState.ACCEPTED and message.attempt == job.running_attempt:
+            case Lost() if is_waiting or (job.state is JobState.ACCEPTED and message.attempt == job.running_attempt):
                 self._start(self._lose_after_last_words, job, message.attempt, from_failure(message.failure))
 
     def _lose(self, job: Job, error: LlamactorError) -> None:
@@ -317,7 +315,8 @@ class Jobs:
 
     async def _lose_after_last_words(self, job: Job, attempt: int, error: LlamactorError) -> None:
         await trio.sleep(self._deadlines.last_words_s)
-        if job.state is JobState.ACCEPTED and job.running_attempt == attempt:
+        current = job.running_attempt if job.state is JobState.ACCEPTED else job.attempt
+        if job.state is not JobState.ENDED and current == attempt:
             self._lose(job, error)
 
     async def _bury_runner(self, runner_id: str) -> None:
