@@ -4,6 +4,7 @@
 released with the request (`GatewayRequest.on_end`), which cancels it when its client has left.
 """
 
+import math
 from dataclasses import dataclass
 
 import trio
@@ -89,11 +90,26 @@ class AnswerPart:
 class Answer:
     """The answer to one generation, read once."""
 
-    def __init__(self, job: Job, first: Piece, *, arrived_at: float, splits_thinking: bool) -> None:
+    def __init__(self, job: Job, *, arrived_at: float, splits_thinking: bool) -> None:
         self._job = job
-        self._first: Piece | None = first
+        self._first: Piece | None = None
         self._arrived_at = arrived_at
         self._splitter = ThinkingSplitter() if splits_thinking else None
+
+    @property
+    def job(self) -> Job:
+        """The job that gives it; only to be looked at."""
+        return self._job
+
+    async def begins_within(self, timeout_s: float) -> bool:
+        """Wait for the first of it, without taking it; False when the time was over first.
+
+        Raises:
+            LlamactorError: it was refused, or failed before any text.
+        """
+        with trio.move_on_after(timeout_s):
+            self._first = self._first or await self._job.stream.receive()
+        return self._first is not None
 
     @property
     def prefill(self) -> Prefill | None:
@@ -158,6 +174,19 @@ async def begin(jobs: Jobs, request: GatewayRequest, generation: Generation) -> 
 
     Cancellation: the request's end releases the job.
     """
+    answer = await start(jobs, request, generation)
+    await answer.begins_within(math.inf)
+    return answer
+
+
+async def start(jobs: Jobs, request: GatewayRequest, generation: Generation) -> Answer:
+    """Start a generation and wait for nothing.
+
+    Raises:
+        QueueFull: too many bytes of requests wait already.
+
+    Cancellation: the request's end releases the job.
+    """
     wanted = JobRequest(
         kind=JobKind.GENERATE,
         model=generation.model.spec,
@@ -166,8 +195,7 @@ async def begin(jobs: Jobs, request: GatewayRequest, generation: Generation) -> 
         body=await _encoded(generation.body()),
     )
     job = request.on_end.enter_context(jobs.submit(wanted))
-    first = await job.stream.receive()
-    return Answer(job, first, arrived_at=request.arrived_at, splits_thinking=generation.splits_thinking)
+    return Answer(job, arrived_at=request.arrived_at, splits_thinking=generation.splits_thinking)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

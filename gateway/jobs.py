@@ -40,6 +40,7 @@ from actors.messages.job import Resumption
 from actors.messages.runner_to_gateway import Accepted, Delta, Failed, Finished, Part, Prefill, Step, Vectors
 from actors.messages.scheduler_to_gateway import (
     Granted,
+    JobProgress,
     Loaded,
     Lost,
     Refused,
@@ -274,7 +275,7 @@ class Jobs:
             case RunnerGone():
                 self._announced.discard(message.runner_id)
                 self._start(self._bury_runner, message.runner_id)
-            case RunnerList() | Unloading():
+            case RunnerList() | Unloading() | JobProgress():
                 self.questions.answer(message)
             case Granted() | Loaded() | Refused() | Lost():
                 job = self._jobs.get(message.job_id)

@@ -9,17 +9,17 @@ import msgspec
 import trio
 
 from actors.errors import Backlogged, SchedulerUnavailable
-from actors.messages.gateway_to_scheduler import ListRunners, Unload
-from actors.messages.scheduler_to_gateway import RunnerList, RunnerStatus, Unloading
+from actors.messages.gateway_to_scheduler import AskProgress, ListRunners, Unload
+from actors.messages.scheduler_to_gateway import JobProgress, RunnerList, RunnerStatus, Unloading
 
 ANSWER_DEADLINE_S = 10.0
 
 
 @dataclass(slots=True)
 class _Question:
-    message: ListRunners | Unload
+    message: ListRunners | Unload | AskProgress
     is_answered: trio.Event = field(default_factory=trio.Event)
-    answer: RunnerList | Unloading | None = None
+    answer: RunnerList | Unloading | JobProgress | None = None
 
 
 class Questions:
@@ -47,7 +47,17 @@ class Questions:
         answer = await self._ask(Unload(request_id=secrets.token_hex(8), model_key=model_key))
         return answer.n_runners if isinstance(answer, Unloading) else 0
 
-    def answer(self, message: RunnerList | Unloading) -> None:
+    async def progress(self, job_id: str) -> JobProgress:
+        """Ask what a job waits for.
+
+        Raises:
+            SchedulerUnavailable: no answer came within `ANSWER_DEADLINE_S`.
+        """
+        request_id = secrets.token_hex(8)
+        answer = await self._ask(AskProgress(request_id=request_id, job_id=job_id))
+        return answer if isinstance(answer, JobProgress) else JobProgress(request_id=request_id)
+
+    def answer(self, message: RunnerList | Unloading | JobProgress) -> None:
         """Hand an answer to its asker; one that nobody waits for any more is dropped."""
         question = self._open.get(message.request_id)
         if question is not None:
@@ -60,7 +70,7 @@ class Questions:
             with contextlib.suppress(Backlogged):  # then its deadline answers
                 self._send(question.message)
 
-    async def _ask(self, message: ListRunners | Unload) -> RunnerList | Unloading | None:
+    async def _ask(self, message: ListRunners | Unload | AskProgress) -> RunnerList | Unloading | JobProgress | None:
         question = self._open[message.request_id] = _Question(message)
         try:
             self._send(message)

@@ -30,8 +30,14 @@ _BLOCKED_WAIT_S = 0.01
 class DecodeLoop:
     """Owns model and engines from load to close; every method runs on the decode thread."""
 
-    def __init__(self, assignment: Assignment, publisher: Publisher, on_event: Callable[[Event], None]) -> None:
-        """Load the model and report it.
+    def __init__(
+        self,
+        assignment: Assignment,
+        publisher: Publisher,
+        on_event: Callable[[Event], None],
+        on_load: Callable[[float], None],
+    ) -> None:
+        """Load the model and report it; `on_load` hears meanwhile which fraction is read.
 
         Raises:
             LoadFailed: llama.cpp refused the model or the context; nothing is left open.
@@ -42,7 +48,7 @@ class DecodeLoop:
         start_backend()
         self._admission = Admission()
         self._outbox = Outbox(publisher.send)
-        self._model = Model(assignment.model.weights_path, assignment.plan)
+        self._model = Model(assignment.model.weights_path, assignment.plan, on_load)
         try:
             self._engines = Engines(
                 self._model, assignment.plan, self._outbox, self._ended, is_embedding=assignment.model.is_embedding

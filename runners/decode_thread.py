@@ -36,7 +36,11 @@ class DecodeThread:
         self._commands: collections.deque[Command] = collections.deque()
         self._publisher = Publisher(assignment.endpoint)
         self._thread = threading.Thread(target=self._run, name="decode", daemon=True)
+        self._load_fraction = 0.0  # written by the decode thread, read for heartbeats
         self._loop: DecodeLoop | None = None  # set once, when the model is loaded; read for figures only
+
+    def _note_load(self, fraction: float) -> None:
+        self._load_fraction = fraction
 
     def start(self) -> None:
         """Start the thread, which loads the model first."""
@@ -56,13 +60,13 @@ class DecodeThread:
     def use(self) -> RunnerUse:
         """Give the figures of a heartbeat."""
         if self._loop is None:
-            return RunnerUse()
+            return RunnerUse(load_fraction=self._load_fraction)
         started = self._loop.step_started
         return msgspec.structs.replace(self._loop.use, step_age_s=time.monotonic() - started if started else 0.0)
 
     def _run(self) -> None:
         try:
-            loop = self._loop = DecodeLoop(self._assignment, self._publisher, self._on_event)
+            loop = self._loop = DecodeLoop(self._assignment, self._publisher, self._on_event, self._note_load)
             try:
                 while loop.turn(self._commands):
                     pass

@@ -62,4 +62,11 @@ class ListRunners(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     request_id: str
 
 
-FromGateway = GatewayHello | GatewayBeat | Submit | CancelJob | Unload | ListRunners
+class AskProgress(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Ask what a job of ours waits for. Answered by `JobProgress`."""
+
+    request_id: str
+    job_id: str
+
+
+FromGateway = GatewayHello | GatewayBeat | Submit | CancelJob | Unload | ListRunners | AskProgress

@@ -98,3 +98,5 @@ class RunnerUse(msgspec.Struct, frozen=True, kw_only=True):
     decode_tokens_per_s: float = 0.0
     step_age_s: float = 0.0
     """Seconds since the decode thread last finished a step while it had work; 0 when it has none."""
+    load_fraction: float = 0.0
+    """How much of the model is read; means something while it loads."""

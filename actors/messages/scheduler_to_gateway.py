@@ -101,4 +101,26 @@ class Unloading(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     n_runners: int
 
 
-ToGateway = Welcome | WhoAreYou | Granted | Loaded | Refused | Lost | RunnerUp | RunnerGone | RunnerList | Unloading
+class JobProgress(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Answer to `AskProgress`; both are None for a job that is not queued."""
+
+    request_id: str
+    n_ahead: int | None = None
+    """Jobs for the same model that stand before it."""
+    load_fraction: float | None = None
+    """How far the load of its model is, None if none is going on."""
+
+
+ToGateway = (
+    Welcome
+    | WhoAreYou
+    | Granted
+    | Loaded
+    | Refused
+    | Lost
+    | RunnerUp
+    | RunnerGone
+    | RunnerList
+    | Unloading
+    | JobProgress
+)

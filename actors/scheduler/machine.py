@@ -25,7 +25,7 @@ from actors.messages import runner_to_scheduler as from_runner
 from actors.messages.scheduler_to_gateway import Granted, Loaded, Lost, Refused, WhoAreYou
 from actors.messages.scheduler_to_launcher import StartRunner
 from actors.messages.scheduler_to_runner import SetThreads, Start
-from actors.scheduler import admission, deadlines, gateways, launchers, runners
+from actors.scheduler import admission, deadlines, gateways, launchers, progress, runners
 from actors.scheduler.alarms import AlarmKind
 from actors.scheduler.events import Effect, Event, Received, Send, Tick
 from actors.scheduler.granting import core_demands, schedule, settle_idle
@@ -55,6 +55,7 @@ _FROM_GATEWAY: Mapping[type, _Listener] = {
     from_gateway.CancelJob: admission.cancel_job,
     from_gateway.Unload: gateways.unload,
     from_gateway.ListRunners: gateways.list_runners,
+    from_gateway.AskProgress: progress.tell,
 }
 _FROM_LAUNCHER: Mapping[type, _Listener] = {
     from_launcher.LauncherBeat: launchers.beat,

@@ -7,11 +7,12 @@ from quart import Blueprint, Response
 from actors.errors import ModelNameRequired
 from actors.messages.job import ChatMessage, ChatPrompt, ToolCall, ToolFunction
 from gateway import checks
-from gateway.generation import Generation, begin, chat_think, load
+from gateway.generation import Generation, begin, chat_think, load, start
 from gateway.models import ServedModel
 from gateway.options import request_options
 from gateway.routes.answering import json_response, native_response
 from gateway.routes.reading import current_request, read_body
+from gateway.routes.watching import watched_response
 from gateway.wire import fields
 from gateway.wire.native import ChatWriter, Line
 from gateway.wire.native_requests import ChatRequest, Message
@@ -53,9 +54,12 @@ def chat_routes(worker: Worker) -> Blueprint:
                 think=chat_think(model, think),
             ),
             keep_alive_s=keep_alive_s,
+            tells_prefill=bool(body.progress),
             truncate=body.truncate is not False,
             splits_thinking=model.can(THINKING),
         )
+        if body.progress and body.stream is not False:
+            return await watched_response(worker.jobs, await start(worker.jobs, current_request(), generation), writer)
         answer = await begin(worker.jobs, current_request(), generation)
         return await native_response(answer, writer, streams=body.stream is not False)
 

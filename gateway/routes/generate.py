@@ -4,11 +4,12 @@ from quart import Blueprint, Response
 
 from actors.messages.job import ChatMessage, ChatPrompt, RawPrompt
 from gateway import checks
-from gateway.generation import Generation, begin, chat_think, load
+from gateway.generation import Generation, begin, chat_think, load, start
 from gateway.models import ServedModel
 from gateway.options import request_options
 from gateway.routes.answering import json_response, native_response
 from gateway.routes.reading import current_request, read_body
+from gateway.routes.watching import watched_response
 from gateway.wire import fields
 from gateway.wire.native import GenerateWriter, Line
 from gateway.wire.native_requests import GenerateRequest
@@ -45,10 +46,13 @@ def generate_routes(worker: Worker) -> Blueprint:
             options=options,
             prompt=_prompt(body, model, think),
             keep_alive_s=keep_alive_s,
+            tells_prefill=bool(body.progress),
             truncate=body.truncate is not False,
             returns_context=not body.raw,
             splits_thinking=not body.raw and model.can(THINKING),
         )
+        if body.progress and body.stream is not False:
+            return await watched_response(worker.jobs, await start(worker.jobs, current_request(), generation), writer)
         answer = await begin(worker.jobs, current_request(), generation)
         return await native_response(answer, writer, streams=body.stream is not False)
 

@@ -29,6 +29,8 @@ class Inference(RequestBody, frozen=True, kw_only=True):
     shift: bool | None = None
     logprobs: bool | None = None
     top_logprobs: int | None = None
+    progress: bool | None = None
+    """Whether a stream tells its progress before the first token; ours alone."""
     debug_render_only: bool | None = msgspec.field(name="_debug_render_only", default=None)
 
 

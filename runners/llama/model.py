@@ -6,7 +6,7 @@ tokenizer thread uses `tokenize` and `detokenize` while the decode thread uses `
 """
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from actors.errors import InvalidRequest, LoadFailed
@@ -21,8 +21,8 @@ _LOAD_AUTO, _LOAD_PLAIN, _LOAD_MMAP = -1, 0, 1  # enum llama_load_mode
 class Model:
     """Weights and vocabulary of one GGUF file."""
 
-    def __init__(self, path: str, plan: LoadPlan) -> None:
-        """Load the file.
+    def __init__(self, path: str, plan: LoadPlan, on_progress: Callable[[float], None] = lambda _: None) -> None:
+        """Load the file; `on_progress` is called meanwhile with the fraction that is read.
 
         Raises:
             LoadFailed: llama.cpp refused it; the message carries its reason.
@@ -32,6 +32,8 @@ class Model:
         if plan.main_gpu is not None:
             params.main_gpu, params.split_mode = plan.main_gpu, 0
         params.load_mode = {None: _LOAD_AUTO, True: _LOAD_MMAP, False: _LOAD_PLAIN}[plan.use_mmap]
+        tell = _progress_callback(on_progress)
+        params.progress_callback = tell
         self.handle: Any = native.llama_model_load_from_file(path.encode(), params)
         if not self.handle:
             raise LoadFailed(f"llama.cpp could not load the model: {last_errors()}", path=path)
@@ -130,3 +132,18 @@ class Model:
             if count >= 0:
                 return text.raw[:count]
             size = -count
+
+
+def _progress_callback(on_progress: Callable[[float], None]) -> Any:
+    """Wrap a function for llama.cpp, which calls it for every tensor; it is told of whole percents only."""
+    percent = -1
+
+    @native.llama_progress_callback  # type: ignore[untyped-decorator]  # ctypes has no types here
+    def tell(fraction: float, _user_data: ctypes.c_void_p) -> bool:
+        nonlocal percent
+        if int(fraction * 100) > percent:
+            percent = int(fraction * 100)
+            on_progress(fraction)
+        return True
+
+    return tell

@@ -20,6 +20,7 @@ from actors.errors import Failure, PeerUnreachable
 from actors.messages.embedding import EmbedBody
 from actors.messages.gateway_to_runner import CancelAtRunner, FromSubscriber
 from actors.messages.gateway_to_scheduler import (
+    AskProgress,
     CancelJob,
     FromGateway,
     GatewayBeat,
@@ -33,6 +34,7 @@ from actors.messages.job import JobBody, Resumption
 from actors.messages.runner_to_gateway import Accepted, Delta, DoneReason, Failed, Finished, Part, Step, Vectors
 from actors.messages.scheduler_to_gateway import (
     Granted,
+    JobProgress,
     Loaded,
     Lost,
     Refused,
@@ -196,6 +198,9 @@ class StubBackend:
         self.is_deaf = False
         """While true, nothing is answered."""
         self.statuses: tuple[RunnerStatus, ...] = ()
+        self.progress: list[JobProgress] = []
+        """Answers to `AskProgress`, in turn; while there are any, generations are not granted."""
+        self._held: list[tuple[str, Submit, list[bytes]]] = []
         self.epoch = secrets.token_hex(4)
         self.submitted = Log[Submit]()
         self.cancelled = Log[str]()
@@ -278,6 +283,11 @@ class StubBackend:
             case Unload():
                 self.unloaded.add(message.model_key)
                 self.tell(gateway_id, Unloading(request_id=message.request_id, n_runners=1))
+            case AskProgress():
+                waiting = self.progress.pop(0) if self.progress else JobProgress(request_id="")
+                self.tell(gateway_id, msgspec.structs.replace(waiting, request_id=message.request_id))
+                while self._held and not self.progress:
+                    self._grant(*self._held.pop())
             case ListRunners():
                 self.tell(gateway_id, RunnerList(request_id=message.request_id, runners=self.statuses))
             case Submit():
@@ -292,20 +302,29 @@ class StubBackend:
             self.tell(gateway_id, Refused(epoch=epoch, job_id=job_id, attempt=attempt, failure=self.refusal))
         elif submit.kind is JobKind.LOAD:
             self.tell(gateway_id, Loaded(epoch=epoch, job_id=job_id, attempt=attempt))
+        elif self.progress:
+            self._held.append((gateway_id, submit, payload))
         else:
-            runner = self.runner
-            granted = Granted(
-                epoch=epoch, job_id=job_id, attempt=attempt, runner_id=runner.runner_id, endpoint=runner.endpoint
-            )
-            self.tell(gateway_id, granted)
-            body = _bodies.decode_body(payload[0])
-            resumed = _resumptions.decode_body(payload[1]).tokens if len(payload) > 1 else ()
-            job = (
-                StubJob(gateway_id, submit, None, runner, embedding=body)
-                if isinstance(body, EmbedBody)
-                else StubJob(gateway_id, submit, body, runner, resumed=resumed)
-            )
-            self._nursery.start_soon(self.plan, job)
+            self._grant(gateway_id, submit, payload)
+
+    def _grant(self, gateway_id: str, submit: Submit, payload: list[bytes]) -> None:
+        runner = self.runner
+        granted = Granted(
+            epoch=self.epoch,
+            job_id=submit.job_id,
+            attempt=submit.attempt,
+            runner_id=runner.runner_id,
+            endpoint=runner.endpoint,
+        )
+        self.tell(gateway_id, granted)
+        body = _bodies.decode_body(payload[0])
+        resumed = _resumptions.decode_body(payload[1]).tokens if len(payload) > 1 else ()
+        job = (
+            StubJob(gateway_id, submit, None, runner, embedding=body)
+            if isinstance(body, EmbedBody)
+            else StubJob(gateway_id, submit, body, runner, resumed=resumed)
+        )
+        self._nursery.start_soon(self.plan, job)
 
 
 @contextlib.asynccontextmanager
