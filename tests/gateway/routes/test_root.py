@@ -139,13 +139,3 @@ async def test_host_is_not_checked_off_loopback(settings: Settings, store: Store
         headers = {"Host": "example.com", "Origin": "http://anything"}
         response = await gateway.client.get("/api/version", headers=headers)
     assert (response.status_code, response.headers["access-control-allow-origin"]) == (200, "*")
-
-
-@pytest.mark.parametrize("path", ["/api/embed", "/api/embeddings", "/v1/embeddings"])
-async def test_embedding_routes_say_that_they_are_not_there(gateway: RunningGateway, path: str) -> None:
-    """A route that comes later is refused by name, after the checks that clients know."""
-    known = await gateway.post(path, {"model": "minilm", "input": "x"})
-    assert known.status_code == 501
-    missing = await gateway.post(path, {"model": "nope"})
-    assert missing.status_code == 404
-    assert "try pulling it first" in missing.text
