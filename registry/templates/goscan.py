@@ -1,30 +1,32 @@
-"""What a Go template uses, told without rendering it.
+"""What a Go template uses, told from its syntax tree without rendering it.
 
-A light scan, no parser of Go's grammar: it splits text from actions, nests the blocks, and collects field names and
-string constants. That is enough to choose the prompt engine, to list capabilities, and to refuse a template whose
-braces or blocks do not match.
+That chooses the prompt engine, lists capabilities, and gives what parsers of the answer need: the tags around a model's
+thinking, and the text in front of its tool calls.
 """
 
 import re
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 
-from actors.errors import InvalidRequest
+from actors.errors import InvalidRequest, TemplateFailed
+from registry.templates.go import nodes
+from registry.templates.go.identifiers import identifiers, names_in, pipe_of, pipes_of, walk
+from registry.templates.go.parser import parse
 
-_ACTION = re.compile(r"\{\{(-\s)?(.*?)(\s-)?\}\}", re.DOTALL)
-_STRING = re.compile(r'"(?:\\.|[^"\\])*"|`[^`]*`')
-_NAME = re.compile(r"[.$]([A-Za-z_]\w*)")
-_OPENING = {"if", "range", "with", "define", "block"}
+_N_KEPT = 2048  # a list of many models asks for all of their templates; each keeps its text and a few names
 
 
 @dataclass(frozen=True, slots=True)
 class GoTemplate:
-    """Facts about one template; `names` are the field and variable names it mentions, in lower case."""
+    """Facts about one template; `names` are the fields and variables it mentions, in lower case, variables with `$`."""
 
     names: frozenset[str]
     strings: frozenset[str]
     text: str
     thinking_tags: tuple[str, str] | None
+    tool_call_prefix: str = "{"
+    """What the model writes in front of a tool call; a brace when the template does not say."""
 
     @property
     def capabilities(self) -> frozenset[str]:
@@ -47,83 +49,75 @@ class GoTemplate:
         return re.fullmatch(r"\s*\{\{-?\s*\.Prompt\s*-?\}\}\s*", self.text) is not None
 
 
-@dataclass(slots=True)
-class _Block:
-    """A list of nodes under construction: its literal texts, and where it mentions Thinking last (-1: nowhere)."""
-
-    in_messages: bool
-    texts: list[str] = field(default_factory=list)
-    thinking_at: int = -1
-
-
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=_N_KEPT)
 def scan_go_template(text: str) -> GoTemplate:
     """Scan a template.
 
     Raises:
-        InvalidRequest: an action or a block is not closed, or an end has no beginning.
+        InvalidRequest: it has a syntax error.
     """
-    scan = _Scan(text)
-    for match in _ACTION.finditer(text):
-        scan.action(match)
-    return scan.finish()
+    try:
+        tree = parse(text)
+    except TemplateFailed as error:
+        raise InvalidRequest(f"template error: {error.fields['reason']}") from error
+    tags = None
+    for literals in _around_thinking(tree.body, in_messages=False):
+        tags = (literals[0], literals[-1])  # the last mention counts
+    return GoTemplate(identifiers(tree), _strings(tree), text, tags, _tool_call_prefix(tree))
 
 
-class _Scan:
-    """One pass over one template."""
+def _strings(tree: nodes.Tree) -> frozenset[str]:
+    bodies = (tree.body, *tree.definitions.values())
+    return frozenset(found for body in bodies for pipe in pipes_of(body) for found in _strings_in(pipe))
 
-    def __init__(self, text: str) -> None:
-        self._text = text
-        self._names: set[str] = set()
-        self._strings: set[str] = set()
-        self._tags: tuple[str, str] | None = None
-        self._tags_at = -1
-        self._stack = [_Block(in_messages=False)]
-        self._position = 0
 
-    def action(self, match: re.Match[str]) -> None:
-        """Take the text before an action, and the action."""
-        self._literal(match.start())
-        self._position = match.end()
-        if match[2].lstrip().startswith("/*"):
-            return
-        self._strings |= {found[1:-1] for found in _STRING.findall(match[2])}
-        plain = _STRING.sub("", match[2])
-        mentioned = {name.lower() for name in _NAME.findall(plain)}
-        self._names |= mentioned
-        if "thinking" in mentioned:
-            self._stack[-1].thinking_at = match.start()
-        word = plain.split(maxsplit=1)[0] if plain.strip() else ""
-        if word in ("end", "else"):
-            if len(self._stack) == 1:
-                raise self._error(match.start(), "unexpected {{" + word + "}}")
-            in_messages = self._stack[-1].in_messages
-            self._close()
-            if word == "else":
-                self._stack.append(_Block(in_messages))
-        elif word in _OPENING:
-            self._stack.append(_Block(self._stack[-1].in_messages or (word == "range" and "messages" in mentioned)))
+def _strings_in(operand: nodes.Operand) -> Iterator[str]:
+    match operand:
+        case nodes.Constant(value=str(value)):
+            yield value
+        case nodes.Chain(node=node):
+            yield from _strings_in(node)
+        case nodes.Pipe(commands=commands):
+            for command in commands:
+                for one in command.operands:
+                    yield from _strings_in(one)
 
-    def finish(self) -> GoTemplate:
-        """Take the text behind the last action."""
-        self._literal(len(self._text))
-        if len(self._stack) > 1:
-            raise self._error(len(self._text), "unexpected EOF")
-        return GoTemplate(frozenset(self._names), frozenset(self._strings), self._text, self._tags)
 
-    def _literal(self, end: int) -> None:
-        brace = self._text.find("{{", self._position, end)
-        if brace >= 0:
-            raise self._error(brace, "unclosed action")
-        self._stack[-1].texts.append(self._text[self._position : end].strip())
+def _mentions(pipe: nodes.Pipe | None, name: str) -> bool:
+    return pipe is not None and name in names_in(pipe)
 
-    def _close(self) -> None:
-        block = self._stack.pop()
-        literals = [text for text in block.texts if text]
-        # The last mention inside a range over Messages counts; a condition belongs to the list around it.
-        if block.in_messages and block.thinking_at > self._tags_at and len(literals) > 1:
-            self._tags, self._tags_at = (literals[0], literals[-1]), block.thinking_at
 
-    def _error(self, position: int, what: str) -> InvalidRequest:
-        line = self._text.count("\n", 0, position) + 1
-        return InvalidRequest(f"template error: template: :{line}: {what}")
+def _around_thinking(body: nodes.Body, *, in_messages: bool) -> Iterator[list[str]]:
+    """Give the literal texts of each list that mentions Thinking inside a range over Messages, if it has two.
+
+    A condition belongs to the list around its block.
+    """
+    literals = [text for node in body if isinstance(node, nodes.Text) and (text := node.text.strip())]
+    for node in body:
+        if in_messages and len(literals) > 1 and _mentions(pipe_of(node), "Thinking"):
+            yield literals
+        if isinstance(node, nodes.Branch):
+            inside = _mentions(node.pipe, "Messages") if isinstance(node, nodes.Range) else in_messages
+            yield from _around_thinking(node.body, in_messages=inside)
+            yield from _around_thinking(node.other or (), in_messages=inside)
+
+
+def _tool_call_prefix(tree: nodes.Tree) -> str:
+    """Give the text that a template puts in front of calls, up to the first brace."""
+    for node in walk(tree.body):
+        if isinstance(node, nodes.If) and _mentions(node.pipe, "ToolCalls"):
+            return _first_text(node.body).partition("{")[0].strip() or "{"
+    return "{"
+
+
+def _first_text(body: nodes.Body) -> str:
+    """Give the first text that is not blank, from nested blocks too; empty when something else is shown first."""
+    for node in body:
+        if isinstance(node, nodes.Text):
+            if node.text.strip():
+                return node.text
+        elif isinstance(node, nodes.Branch):
+            return _first_text(node.body)
+        else:
+            return ""
+    return ""

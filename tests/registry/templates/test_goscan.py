@@ -16,9 +16,11 @@ _RECORDING = Path(__file__).parents[4] / "shared" / "data" / "go-templates.json"
 
 def test_scan_collects_names_and_capabilities() -> None:
     """Fields and variables in actions count, text and comments do not."""
-    scanned = scan_go_template('Tools {{/* .Suffix */}}{{ if $.Tools }}{{ json "x .Suffix" }}{{ end }}{{ $last.Role }}')
+    scanned = scan_go_template(
+        'Tools {{/* .Suffix */}}{{ if $.Tools }}{{ json "x .Suffix" }}{{ end }}{{ with $last := . }}{{ $last.Role }}{{ end }}'
+    )
     assert scanned.capabilities == {"tools"}
-    assert {"tools", "last", "role"} == scanned.names
+    assert {"$", "tools", "$last", "role"} == scanned.names
     assert not scanned.round_trip
 
 
@@ -54,6 +56,24 @@ def test_scan_unbalanced_template_raises(text: str, error: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
         scan_go_template(text)
     assert caught.value.message == error
+
+
+@pytest.mark.parametrize(
+    ("text", "prefix"),
+    [
+        ("{{ if .ToolCalls }}<tool_call>\n{ {{ .X }} }{{ end }}", "<tool_call>"),
+        (
+            "{{ range .Messages }}{{ if and .X .ToolCalls }}{{ range .ToolCalls }} [C] [{{ end }}{{ end }}{{ end }}",
+            "[C] [",
+        ),
+        ("{{ if .ToolCalls }}{{ .X }}<call>{{ end }}", "{"),
+        ("{{ if .ToolCalls }}  {{ end }}", "{"),
+        ("{{ .ToolCalls }}", "{"),
+    ],
+)
+def test_scan_text_in_front_of_tool_calls(text: str, prefix: str) -> None:
+    """The first text of the block that shows them, up to a brace; a brace when there is none."""
+    assert scan_go_template(text).tool_call_prefix == prefix
 
 
 def test_scan_takes_every_template_in_use() -> None:
