@@ -23,7 +23,7 @@
     │   ├── InvalidManifest
     │   ├── InvalidGguf
     │   ├── InvalidModelfile
-    │   ├── TemplateRequired       needs a Go template, which this version cannot render
+    │   ├── UnknownRenderer        names a renderer of Ollama's, and brings no template
     │   └── StoreUnwritable
     ├── RunnerError            a runner could not do its work
     │   ├── LoadFailed
@@ -276,16 +276,17 @@ class InvalidModelfile(StoreError):
     code = "invalid_modelfile"
 
 
-class TemplateRequired(StoreError):
-    """The model needs a Go template, which this version cannot render."""
+class UnknownRenderer(StoreError):
+    """The model names a built-in renderer, of which there is none here, and brings no template to use instead."""
 
-    code = "template_required"
+    code = "unknown_renderer"
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, renderer: str, *, model: str) -> None:
         super().__init__(
-            f"model {name} needs its Go template, which this version of llamactor cannot render: recreate it from a "
-            "GGUF file with a Jinja chat template, or send the finished prompt with raw: true",
-            model=name,
+            f'unknown renderer "{renderer}": model {model} brings no template of its own; create a model from it with '
+            "a TEMPLATE, send a template with the request, or send the finished prompt with raw: true",
+            renderer=renderer,
+            model=model,
         )
 
 

@@ -7,6 +7,7 @@ from actors.errors import InvalidRequest, NotAvailable, UnsupportedByModel
 from gateway.models import ServedModel
 from gateway.wire import fields
 from registry.capabilities import COMPLETION, INSERT, THINKING, TOOLS
+from registry.templates.goscan import scan_go_template
 
 
 def check_completes(model: ServedModel, purpose: str) -> None:
@@ -42,17 +43,24 @@ def check_tools(model: ServedModel, tools: Sequence[dict[str, Any]] | None) -> N
         raise NotAvailable("tools", "send the request without them")
 
 
-def check_suffix(model: ServedModel, suffix: str | None) -> None:
-    """Refuse a suffix.
+def fill_template(model: ServedModel, suffix: str | None, template: str | None = None) -> str | None:
+    """Give the template that puts a suffix into a prompt; None without a suffix.
+
+    Args:
+        model: its stored template is used unless the request brings one.
+        suffix: what follows the gap.
+        template: the request's, already checked.
 
     Raises:
-        UnsupportedByModel: the model cannot fill in.
-        NotAvailable: this version cannot.
+        UnsupportedByModel: neither template knows a suffix.
     """
-    if suffix:
-        if not model.can(INSERT):
-            raise UnsupportedByModel(model.canonical, INSERT)
-        raise NotAvailable("suffix", "send the finished fill-in prompt with raw: true")
+    if not suffix:
+        return None
+    if template and INSERT in scan_go_template(template).capabilities:
+        return template
+    if not model.can(INSERT) or model.go_template is None:
+        raise UnsupportedByModel(model.canonical, INSERT)
+    return model.go_template
 
 
 def check_format(raw: bytes) -> None:
@@ -109,10 +117,10 @@ def check_raw(*, raw: bool | None, others: Sequence[object]) -> None:
 
 
 def check_template(template: str | None) -> None:
-    """Refuse a template for one call.
+    """Check a template for one call.
 
     Raises:
-        NotAvailable: one is given.
+        InvalidRequest: it has a syntax error.
     """
     if template:
-        raise NotAvailable("template", "render the prompt yourself and send it with raw: true")
+        scan_go_template(template)

@@ -7,12 +7,13 @@ released with the request (`GatewayRequest.on_end`), which cancels it when its c
 import math
 from dataclasses import dataclass
 
+import msgspec
 import trio
 
 from actors.codec import encode_body
 from actors.errors import Bug
 from actors.messages.gateway_to_scheduler import JobKind
-from actors.messages.job import ChatPrompt, JobBody, RawPrompt, Task, TokenPrompt
+from actors.messages.job import ChatPrompt, FillPrompt, JobBody, RawPrompt, Task, TokenPrompt
 from actors.messages.runner_to_gateway import Finished, Prefill
 from gateway.connection import GatewayRequest
 from gateway.job import Job, JobRequest
@@ -32,7 +33,7 @@ class Generation:
 
     model: ServedModel
     options: RequestOptions
-    prompt: RawPrompt | ChatPrompt
+    prompt: RawPrompt | ChatPrompt | FillPrompt
     keep_alive_s: float | None = None
     truncate: bool = True
     returns_context: bool = False
@@ -42,7 +43,7 @@ class Generation:
     def body(self) -> JobBody:
         """Give the message body that the runner gets."""
         return JobBody(
-            prompt=self.prompt,
+            prompt=_with_template(self.model, self.prompt),
             sampling=self.options.sampling,
             num_predict=self.options.num_predict,
             stop=self.options.stop,
@@ -228,7 +229,7 @@ async def inspect(jobs: Jobs, request: GatewayRequest, inspection: Inspection) -
 
     Cancellation: the request's end releases the job.
     """
-    body = JobBody(prompt=inspection.prompt, task=inspection.task)
+    body = JobBody(prompt=_with_template(inspection.model, inspection.prompt), task=inspection.task)
     wanted = JobRequest(
         kind=JobKind.GENERATE,
         model=inspection.model.spec,
@@ -277,6 +278,8 @@ async def _encoded(body: JobBody) -> bytes:
             n_chars = len(prompt.text)
         case ChatPrompt():
             n_chars = sum(len(message.content) for message in prompt.messages)
+        case FillPrompt():
+            n_chars = len(prompt.prompt) + len(prompt.suffix)
         case TokenPrompt():
             n_chars = len(prompt.tokens)
     if n_chars > _BIG_BODY_BYTES:
@@ -289,3 +292,12 @@ def chat_think(model: ServedModel, think: bool | str | None) -> bool | str | Non
     if not model.can("thinking"):
         return None
     return True if think is None else think
+
+
+def _with_template(
+    model: ServedModel, prompt: RawPrompt | ChatPrompt | FillPrompt | TokenPrompt
+) -> RawPrompt | ChatPrompt | FillPrompt | TokenPrompt:
+    """Name the Go template of the model, unless the request brought one."""
+    if isinstance(prompt, ChatPrompt) and prompt.template is None and model.go_template is not None:
+        return msgspec.structs.replace(prompt, template=model.go_template)
+    return prompt

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import trio
 
-from actors.errors import ModelNotFound, NotAvailable, TemplateRequired
+from actors.errors import ModelNotFound, NotAvailable, UnknownRenderer
 from actors.messages.model import ModelDetails, ModelSpec
 from registry.capabilities import EMBEDDING, capabilities_of
 from registry.engine import CHAT_TEMPLATE, PromptEngine, prompt_engine
@@ -46,14 +46,19 @@ class ServedModel:
         """Tell whether the model has a capability."""
         return capability in self.capabilities
 
+    @property
+    def go_template(self) -> str | None:
+        """The Go template that renders chats with this model; None: the Jinja template in its file does."""
+        return self.installed.template if self.engine is PromptEngine.GO else None
+
     def check_renders(self) -> None:
         """Check that chats with this model can be rendered.
 
         Raises:
-            TemplateRequired: it needs its Go template.
+            UnknownRenderer: nothing in it says how.
         """
-        if self.engine is PromptEngine.GO:
-            raise TemplateRequired(self.spec.name)
+        if self.engine is PromptEngine.MISSING:
+            raise UnknownRenderer(str(self.installed.config.renderer), model=self.spec.name)
 
 
 class Models:
@@ -91,6 +96,7 @@ class Models:
             raise NotAvailable("a LoRA adapter", f"create {installed.name.shortest} without its ADAPTER to use it")
         gguf = self.store.gguf(installed)
         capabilities = capabilities_of(installed, gguf)
+        engine, jinja = prompt_engine(installed, gguf), gguf.text(CHAT_TEMPLATE)
         spec = ModelSpec(
             key=installed.load_key,
             name=installed.name.shortest,
@@ -108,9 +114,9 @@ class Models:
             installed=installed,
             spec=spec,
             capabilities=capabilities,
-            engine=prompt_engine(installed, gguf),
+            engine=engine,
+            knows_developer="developer" in ((installed.template if engine is PromptEngine.GO else None) or jinja),
             is_reranker=gguf.integer("pooling_type") == _RANK,
-            knows_developer="developer" in gguf.text(CHAT_TEMPLATE),
         )
 
 

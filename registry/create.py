@@ -15,6 +15,7 @@ from actors.errors import BlobNotFound, InvalidDigest, InvalidGguf, InvalidReque
 from registry import estimate, layers, manifests
 from registry.config import config_for
 from registry.digests import parse_digest
+from registry.engine import PromptEngine, engine_by_offers, scanned
 from registry.gguf import GgufFile, is_gguf, read_gguf
 from registry.layers import NewLayer
 from registry.manifests import Layer, Manifest, ModelConfig, go_json
@@ -101,6 +102,8 @@ class _Creation:
         self._layers: tuple[NewLayer, ...] = ()
         self._inherited = ModelConfig()
         self._parameters: Mapping[str, Any] = {}
+        self._written = False
+        """Whether the base's template was written by a user."""
 
     def run(self) -> Generator[Progress, None, None]:
         self._refuse_what_is_missing()
@@ -115,6 +118,7 @@ class _Creation:
         self._refuse_quantization(gguf)
         config = config_for(self._request, self._inherited, gguf, self._projector_families())
         self._add_texts(config)
+        self._mark_template(config, gguf)
         for layer in self._layers:
             yield Progress(status=f"{'creating new' if layer.is_new else 'using existing'} layer {layer.layer.digest}")
         yield Progress(status="writing manifest")
@@ -133,8 +137,10 @@ class _Creation:
             raise NotAvailable("a model without GGUF weights", f"{base.name.shortest} cannot be a base")
         self._inherited = base.config
         self._parameters = base.parameters
+        self._written = base.template_is_written
         self._layers = tuple(
-            NewLayer(msgspec.structs.replace(layer, source=base.name.shortest)) for layer in base.manifest.layers
+            NewLayer(msgspec.structs.replace(layer, source=base.name.shortest, annotations={}))
+            for layer in base.manifest.layers
         )
 
     def _take_files(self, files: Mapping[str, str]) -> Iterator[Progress]:
@@ -210,6 +216,15 @@ class _Creation:
             parameters={**defaults, **(request.parameters or {})},
             messages=request.messages or [],
         )
+
+    def _mark_template(self, config: ModelConfig, gguf: GgufFile) -> None:
+        """Mark a template that a user wrote, where it would not be used without the mark."""
+        template = next((one for one in self._layers if one.layer.media_type == manifests.TEMPLATE), None)
+        if template is None or not (self._written or (template.text is not None and not template.layer.source)):
+            return
+        text = self._request.template or self._store.blobs.path(template.layer.digest).read_text(errors="replace")
+        if engine_by_offers(config, scanned(text), gguf) is not PromptEngine.GO:
+            self._layers = layers.marked_as_written(self._layers)
 
     def _write(self, config: ModelConfig) -> None:
         content = go_json(config)

@@ -3,8 +3,9 @@
 Ollama's order is: a built-in renderer named by the configuration; the stored Go template if the model needs it (a
 parser, harmony, or because the GGUF's Jinja template offers less); the Jinja template; ChatML.
 
-Two deliberate differences. A renderer follows its vendor's Jinja template, so that template is used when the GGUF has
-it. And a Go template that is nothing but `{{ .Prompt }}` counts as none: `ollama show --modelfile` writes that line for
+Three deliberate differences. A TEMPLATE that a user wrote always wins; the order holds only for those that came with a
+model. A renderer follows its vendor's Jinja template, so that template is used when the GGUF has it; none is built in.
+And a Go template that is nothing but `{{ .Prompt }}` counts as none: `ollama show --modelfile` writes that line for
 models without a template, so it comes back in models made from such a file.
 """
 
@@ -12,6 +13,7 @@ import enum
 
 from actors.errors import InvalidRequest
 from registry.gguf import GgufFile
+from registry.manifests import ModelConfig
 from registry.model import InstalledModel
 from registry.templates.goscan import GoTemplate, scan_go_template
 from registry.templates.jinjascan import JinjaOffer, scan_jinja
@@ -26,36 +28,45 @@ class PromptEngine(enum.Enum):
     JINJA = "jinja"
     """The GGUF's Jinja template, or the runner's own for models without any."""
     GO = "go"
-    """The stored Go template is needed."""
+    """The stored Go template."""
+    MISSING = "missing"
+    """A renderer that is named but not here; the model brings no template."""
 
 
 def prompt_engine(model: InstalledModel, gguf: GgufFile) -> PromptEngine:
     """Choose the engine for a model."""
+    stored = go_template_of(model)
+    if stored is not None and model.template_is_written:
+        return PromptEngine.GO
+    return engine_by_offers(model.config, stored, gguf)
+
+
+def engine_by_offers(config: ModelConfig, stored: GoTemplate | None, gguf: GgufFile) -> PromptEngine:
+    """Choose for a template that nobody here wrote: by the configuration, and by what the two templates offer."""
     jinja = scan_jinja(gguf.text(CHAT_TEMPLATE))
     has_jinja = bool(gguf.text(CHAT_TEMPLATE))
-    if model.config.renderer:
-        return PromptEngine.JINJA if has_jinja else PromptEngine.GO
-    stored = go_template_of(model)
+    if config.renderer:
+        return PromptEngine.JINJA if has_jinja else PromptEngine.GO if stored else PromptEngine.MISSING
     if stored is None:
         return PromptEngine.JINJA
-    harmony = is_harmony(model) and "<|start|>" in stored.text and "<|end|>" in stored.text
-    if model.config.parser or harmony:
+    harmony = config.model_family in _HARMONY and "<|start|>" in stored.text and "<|end|>" in stored.text
+    if config.parser or harmony:
         return PromptEngine.GO
     return PromptEngine.JINJA if has_jinja and _prefers_jinja(stored, jinja) else PromptEngine.GO
 
 
 def go_template_of(model: InstalledModel) -> GoTemplate | None:
-    """Give the stored Go template; None when there is none, or only the bare one.
+    """Give the stored Go template; None when there is none, or only the bare one."""
+    return None if model.template is None else scanned(model.template)
 
-    A template that does not even scan is given with nothing known about it.
-    """
-    if model.template is None:
-        return None
+
+def scanned(text: str) -> GoTemplate | None:
+    """Scan a template: None for the bare one; of one that does not parse, nothing is known."""
     try:
-        scanned = scan_go_template(model.template)
+        found = scan_go_template(text)
     except InvalidRequest:
-        return GoTemplate(frozenset(), frozenset(), model.template, None)
-    return None if scanned.is_bare else scanned
+        return GoTemplate(frozenset(), frozenset(), text, None)
+    return None if found.is_bare else found
 
 
 def is_harmony(model: InstalledModel) -> bool:

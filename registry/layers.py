@@ -1,8 +1,11 @@
 """The text layers of a model in the making: which are kept, replaced, merged or added, in Ollama's order."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from registry import manifests
 from registry.blobs import Blobs
@@ -48,8 +51,7 @@ def with_texts(
     found = base
     if template:
         scan_go_template(template)
-        kept = _without(found, manifests.TEMPLATE, manifests.PROMPT)
-        found = (*kept, _add(blobs, manifests.TEMPLATE, template.encode()))
+        found = _with_template(found, blobs, template.encode())
     if system:
         found = (*_without(found, manifests.SYSTEM), _add(blobs, manifests.SYSTEM, system.encode()))
     for text in licenses:
@@ -61,6 +63,25 @@ def with_texts(
         plain = [{"role": str(one.get("role", "")), "content": str(one.get("content", ""))} for one in messages]
         found = (*_without(found, manifests.MESSAGES), _add(blobs, manifests.MESSAGES, go_json(plain)))
     return found
+
+
+def _with_template(base: tuple[NewLayer, ...], blobs: Blobs, content: bytes) -> tuple[NewLayer, ...]:
+    """Put a template in its place; one that the base has already stays as it is there."""
+    digest, is_new = blobs.add(content)
+    if any(layer.layer.media_type == manifests.TEMPLATE and layer.layer.digest == digest for layer in base):
+        return base
+    layer = Layer(manifests.TEMPLATE, digest, len(content))
+    return (*_without(base, manifests.TEMPLATE, manifests.PROMPT), NewLayer(layer, is_new, content))
+
+
+def marked_as_written(base: tuple[NewLayer, ...]) -> tuple[NewLayer, ...]:
+    """Mark the template as one that a user wrote."""
+    return tuple(
+        dataclasses.replace(one, layer=msgspec.structs.replace(one.layer, annotations=manifests.WRITTEN))
+        if one.layer.media_type == manifests.TEMPLATE
+        else one
+        for one in base
+    )
 
 
 def _add(blobs: Blobs, media_type: str, content: bytes) -> NewLayer:

@@ -26,17 +26,24 @@ MESSAGES = "application/vnd.ollama.image.messages"
 LICENSE = "application/vnd.ollama.image.license"
 TENSOR = "application/vnd.ollama.image.tensor"
 
+WRITTEN = {"llamactor.written": "user"}
+"""Annotation of a template that a user wrote, which is used whatever the file's own template offers."""
+
 LONGEST_MANIFEST_BYTES = 4 << 20  # thousands of layers; registries refuse more than 4 MiB as well
 
 
 class Layer(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
-    """A typed entry that names a blob; `source` is the model it came from, or the file."""
+    """A typed entry that names a blob; `source` is the model it came from, or the file.
+
+    `annotations` are ours alone; others keep or drop them.
+    """
 
     media_type: str
     digest: str
     size: int
     source: str = msgspec.field(default="", name="from")
     name: str = ""
+    annotations: dict[str, str] = {}
 
 
 class Manifest(msgspec.Struct, frozen=True, rename="camel", kw_only=True):

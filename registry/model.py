@@ -103,6 +103,14 @@ class InstalledModel:
         layers = self.manifest.of_type(manifests.TEMPLATE, manifests.PROMPT)
         return self._text(layers[-1]) if layers else None
 
+    @property
+    def template_is_written(self) -> bool:
+        """Whether a user wrote the template: by our mark, or as a new layer over another model."""
+        layers = self.manifest.of_type(manifests.TEMPLATE, manifests.PROMPT)
+        if not layers:
+            return False
+        return layers[-1].annotations == manifests.WRITTEN or bool(self.parent and not layers[-1].source)
+
     @cached_property
     def system(self) -> str:
         """The system text, or nothing."""

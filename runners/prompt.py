@@ -13,10 +13,10 @@ from typing import Any
 import msgspec
 
 from actors.errors import InvalidRequest, PromptTooLong
-from actors.messages.job import ChatMessage, ChatPrompt, JobBody, RawPrompt, SamplingOptions, TokenPrompt
+from actors.messages.job import ChatMessage, ChatPrompt, FillPrompt, JobBody, RawPrompt, SamplingOptions, TokenPrompt
 from actors.messages.model import JobRef, LoadPlan
 from runners.jobs import PreparedJob
-from runners.rendering import RendererClient, RenderRequest
+from runners.rendering import GoRenderRequest, RendererClient, RenderRequest
 from runners.tokenizer import Tokenizer
 
 CHATML = (
@@ -90,7 +90,7 @@ class PromptPreparer:
         if isinstance(body.prompt, TokenPrompt):
             raise InvalidRequest("token ids are no prompt: send text or messages")
         whole = await self.whole(body.prompt)
-        if isinstance(body.prompt, RawPrompt):
+        if not isinstance(body.prompt, ChatPrompt):
             if not whole.tokens:
                 raise InvalidRequest("the prompt has no tokens: send a prompt that is not empty")
             return whole, 0
@@ -104,7 +104,7 @@ class PromptPreparer:
             fewest, most = (fewest, middle) if len(trial.tokens) <= limit else (middle, most)
         return await self._chat(body.prompt, _without(body.prompt.messages, droppable[:most])), most
 
-    async def whole(self, prompt: RawPrompt | ChatPrompt) -> WholePrompt:
+    async def whole(self, prompt: RawPrompt | ChatPrompt | FillPrompt) -> WholePrompt:
         """Render and tokenize a prompt.
 
         Raises:
@@ -113,10 +113,17 @@ class PromptPreparer:
         """
         if isinstance(prompt, RawPrompt):
             return WholePrompt(prompt.text, await self._tokenizer.tokenize(prompt.text, add_special=prompt.add_special))
+        if isinstance(prompt, FillPrompt):
+            request = GoRenderRequest(
+                number=0, template=prompt.template, prompt=prompt.prompt, suffix=prompt.suffix, think=prompt.think
+            )
+            return await self._tokenized(await self._renderer.render(request))
         self.check_ids("context", prompt.context_tokens)
         return await self._chat(prompt, prompt.messages)
 
     async def _chat(self, prompt: ChatPrompt, messages: Sequence[ChatMessage]) -> WholePrompt:
+        if prompt.template is not None:
+            return await self._tokenized(await self._renderer.render(_go_request(prompt, messages)), prompt)
         model = self._tokenizer.model
         # A last message of the assistant is the beginning of the answer: rendered by hand, so that it stays open.
         prefill = messages[-1].content if messages and messages[-1].role == "assistant" else ""
@@ -132,11 +139,15 @@ class PromptPreparer:
                 variables=_variables(prompt.think),
             )
         )
-        text += prefill
+        return await self._tokenized(text + prefill, prompt)
+
+    async def _tokenized(self, text: str, prompt: ChatPrompt | None = None) -> WholePrompt:
+        model = self._tokenizer.model
+        before = prompt.context_tokens if prompt else ()
         if model.add_bos and model.bos_text:
             text = text.removeprefix(model.bos_text)  # the tokenizer adds it
-        tokens = await self._tokenizer.tokenize(text, add_special=not prompt.context_tokens)
-        return WholePrompt(text, [*prompt.context_tokens, *tokens])
+        tokens = await self._tokenizer.tokenize(text, add_special=not before)
+        return WholePrompt(text, [*before, *tokens])
 
     def check_ids(self, field: str, tokens: Sequence[int]) -> None:
         """Check that ids, which came in `field` of a request, are tokens of the model.
@@ -164,6 +175,17 @@ def _droppable(messages: Sequence[ChatMessage]) -> list[int]:
 def _without(messages: Sequence[ChatMessage], dropped: Sequence[int]) -> list[ChatMessage]:
     gone = set(dropped)
     return [message for index, message in enumerate(messages) if index not in gone]
+
+
+def _go_request(prompt: ChatPrompt, messages: Sequence[ChatMessage]) -> GoRenderRequest:
+    """Ask for a Go template, which itself decides what becomes of a last message of the assistant."""
+    return GoRenderRequest(
+        number=0,
+        template=prompt.template or "",
+        messages=[msgspec.to_builtins(message) for message in messages],
+        tools=list(prompt.tools),
+        think=prompt.think,
+    )
 
 
 def _for_template(message: ChatMessage) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The renderer process: renders chat templates for all runners of a host, one at a time, under hard limits.
+"""The renderer process: renders templates, Jinja or Go, for all runners of a host, one at a time, under hard limits.
 
 Before each render an interval timer is armed whose signal has its default action, so that the kernel ends a process
 that overruns, whatever the template does; the address space is bounded the same way. Entry for the launcher:
@@ -18,8 +18,9 @@ from actors.log import get_logger
 from actors.messages.launcher_to_runner import RendererAssignment
 from actors.process import set_title
 from actors.transport import configure
+from registry.templates.go.prompt import PromptValues, render_prompt
 from registry.templates.jinja import render_chat
-from runners.rendering import RENDER_LIMIT_S, RenderAnswer, Rendered, RenderFailed, RenderRequest
+from runners.rendering import RENDER_LIMIT_S, AnyRenderRequest, GoRenderRequest, RenderAnswer, Rendered, RenderFailed
 
 log = get_logger(__name__)
 
@@ -36,7 +37,7 @@ def main(pipe: Connection) -> None:
     configure(socket)
     socket.bind(assignment.endpoint)
     _bound_memory()
-    codec: Codec[RenderRequest] = Codec(RenderRequest)
+    codec: Codec[AnyRenderRequest] = Codec(AnyRenderRequest)
     while True:
         sender, frame = socket.recv_multipart()
         answer = _answer(codec, frame)
@@ -46,19 +47,11 @@ def main(pipe: Connection) -> None:
             log.debug("a runner left before its prompt was rendered: %s", error)
 
 
-def _answer(codec: Codec[RenderRequest], frame: bytes) -> RenderAnswer:
+def _answer(codec: Codec[AnyRenderRequest], frame: bytes) -> RenderAnswer:
     request = codec.decode(frame)
     signal.setitimer(signal.ITIMER_REAL, RENDER_LIMIT_S)
     try:
-        text = render_chat(
-            request.template,
-            messages=request.messages,
-            tools=request.tools,
-            bos_token=request.bos_token,
-            eos_token=request.eos_token,
-            add_generation_prompt=request.add_generation_prompt,
-            variables=request.variables,
-        )
+        text = _render(request)
     except LlamactorError as error:
         return RenderFailed(number=request.number, reason=str(error.fields.get("reason", error.message)))
     except MemoryError:
@@ -66,6 +59,27 @@ def _answer(codec: Codec[RenderRequest], frame: bytes) -> RenderAnswer:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
     return Rendered(number=request.number, text=text)
+
+
+def _render(request: AnyRenderRequest) -> str:
+    if isinstance(request, GoRenderRequest):
+        values = PromptValues(
+            messages=request.messages,
+            tools=request.tools,
+            prompt=request.prompt,
+            suffix=request.suffix,
+            think=request.think,
+        )
+        return render_prompt(request.template, values)
+    return render_chat(
+        request.template,
+        messages=request.messages,
+        tools=request.tools,
+        bos_token=request.bos_token,
+        eos_token=request.eos_token,
+        add_generation_prompt=request.add_generation_prompt,
+        variables=request.variables,
+    )
 
 
 def _bound_memory() -> None:

@@ -21,7 +21,7 @@ _ATTEMPTS = 2
 
 
 class RenderRequest(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """One render; `messages` and `tools` as chat templates expect them."""
+    """One render of a Jinja template; `messages` and `tools` as chat templates expect them."""
 
     number: int
     template: str
@@ -31,6 +31,21 @@ class RenderRequest(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     eos_token: str
     add_generation_prompt: bool
     variables: dict[str, Any]
+
+
+class GoRenderRequest(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """One render of a Go template: of a conversation, or with a suffix of what is around a gap."""
+
+    number: int
+    template: str
+    messages: list[dict[str, Any]] = []
+    tools: list[dict[str, Any]] = []
+    prompt: str = ""
+    suffix: str = ""
+    think: bool | str | None = None
+
+
+AnyRenderRequest = RenderRequest | GoRenderRequest
 
 
 class Rendered(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -60,7 +75,7 @@ class RendererClient:
         self._turn = trio.Lock()
         self._number = 0
 
-    async def render(self, request: RenderRequest) -> str:
+    async def render(self, request: AnyRenderRequest) -> str:
         """Render one prompt; `request.number` is set here.
 
         Raises:

@@ -60,15 +60,26 @@ class TokenPrompt(msgspec.Struct, frozen=True, kw_only=True, tag="tokens"):
 
 
 class ChatPrompt(msgspec.Struct, frozen=True, kw_only=True, tag="chat"):
-    """Messages that the runner renders with the model's own template.
+    """Messages that the runner renders.
 
-    `context_tokens` are the tokens of an earlier reply, put in front of the rendered text.
+    `template` is the Go template that renders them; None: the Jinja template in the model's file. `context_tokens` are
+    the tokens of an earlier reply, put in front of the rendered text.
     """
 
     messages: tuple[ChatMessage, ...]
     tools: tuple[dict[str, Any], ...] = ()
     think: bool | str | None = None
     context_tokens: tuple[int, ...] = ()
+    template: str | None = None
+
+
+class FillPrompt(msgspec.Struct, frozen=True, kw_only=True, tag="fill"):
+    """Text before and after a gap that the model shall fill, rendered by a Go template that knows a suffix."""
+
+    template: str
+    prompt: str
+    suffix: str
+    think: bool | str | None = None
 
 
 class SamplingOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -142,7 +153,7 @@ class Resumption(msgspec.Struct, frozen=True, kw_only=True):
 class JobBody(msgspec.Struct, frozen=True, kw_only=True, tag="generate"):
     """Everything about a generation but which model does it."""
 
-    prompt: RawPrompt | ChatPrompt | TokenPrompt
+    prompt: RawPrompt | ChatPrompt | FillPrompt | TokenPrompt
     task: Task = Task.GENERATE
     sampling: SamplingOptions = SamplingOptions()
     grammar: Grammar | None = None

@@ -1,8 +1,10 @@
 """`POST /api/generate`."""
 
+import functools
+
 from quart import Blueprint, Response
 
-from actors.messages.job import ChatMessage, ChatPrompt, RawPrompt
+from actors.messages.job import ChatMessage, ChatPrompt, FillPrompt, RawPrompt
 from gateway import checks
 from gateway.generation import Generation, begin, chat_think, load, start
 from gateway.models import ServedModel
@@ -35,7 +37,9 @@ def generate_routes(worker: Worker) -> Blueprint:
         checks.check_raw(raw=body.raw, others=(body.template, body.system, body.context))
         checks.check_thinks(model, think)
         checks.check_completes(model, "generate")
-        checks.check_suffix(model, body.suffix)
+        if body.template:  # a long one takes a while to parse
+            await worker.models.in_thread(functools.partial(checks.check_template, body.template))
+        fill = checks.fill_template(model, body.suffix, body.template)
         options = request_options(model.installed.parameters, body.options).clamped(model.spec.n_ctx_train)
         if not body.prompt:
             await load(worker.jobs, current_request(), model, options, keep_alive_s)
@@ -44,7 +48,7 @@ def generate_routes(worker: Worker) -> Blueprint:
         generation = Generation(
             model=model,
             options=options,
-            prompt=_prompt(body, model, think),
+            prompt=_prompt(body, model, think, fill),
             keep_alive_s=keep_alive_s,
             tells_prefill=bool(body.progress),
             truncate=body.truncate is not False,
@@ -64,18 +68,22 @@ def _check_available(body: GenerateRequest) -> None:
     checks.check_format(fields.raw_bytes(body.format))
     checks.check_logprobs(wanted=body.logprobs)
     checks.check_debug(wanted=body.debug_render_only)
-    checks.check_template(body.template)
 
 
 def _prompt(
     body: GenerateRequest,
     model: ServedModel,
     think: bool | str | None,  # noqa: FBT001  # the wire's own type
-) -> RawPrompt | ChatPrompt:
+    fill: str | None,
+) -> RawPrompt | ChatPrompt | FillPrompt:
     prompt = body.prompt or ""
     if body.raw:
         return RawPrompt(text=prompt)
-    model.check_renders()
+    think = chat_think(model, think)
+    if fill is not None:
+        return FillPrompt(template=fill, prompt=prompt, suffix=body.suffix or "", think=think)
+    if not body.template:
+        model.check_renders()
     system = body.system or model.installed.system
     messages = [ChatMessage(role="system", content=system)] if system else []
     if not body.context:
@@ -83,6 +91,7 @@ def _prompt(
     messages.append(ChatMessage(role="user", content=prompt))
     return ChatPrompt(
         messages=tuple(messages),
-        think=chat_think(model, think),
+        think=think,
+        template=body.template or None,
         context_tokens=tuple(body.context or ()),
     )

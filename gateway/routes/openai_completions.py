@@ -5,7 +5,7 @@ from typing import Any
 from quart import Blueprint, Response
 
 from actors.errors import InvalidRequest
-from actors.messages.job import ChatMessage, ChatPrompt
+from actors.messages.job import ChatMessage, ChatPrompt, FillPrompt
 from gateway import checks
 from gateway.generation import Generation, begin, chat_think, load
 from gateway.models import ServedModel
@@ -30,7 +30,7 @@ def openai_completion_routes(worker: Worker) -> Blueprint:
         wanted = _options(body)
         model = await worker.models.resolve(body.model or "")
         checks.check_completes(model, "generate")
-        checks.check_suffix(model, body.suffix)
+        fill = checks.fill_template(model, body.suffix)
         options = request_options(model.installed.parameters, wanted)
         writer = CompletionWriter(body.model or "", tells_usage=body.tells_usage)
         if not body.prompt:
@@ -39,7 +39,7 @@ def openai_completion_routes(worker: Worker) -> Blueprint:
                 return Response(writer.end("load", NO_USAGE), content_type=EVENT_STREAM)
             return json_response(writer.whole("", "load", NO_USAGE), JSON)
         checks.check_debug(wanted=body.debug_render_only)
-        answer = await begin(worker.jobs, current_request(), _generation(model, options, body.prompt))
+        answer = await begin(worker.jobs, current_request(), _generation(model, options, _prompt(model, body, fill)))
         if not body.stream:
             part = await answer.whole()
             return json_response(writer.whole(part.text, part.reason, openai_usage(part)), JSON)
@@ -53,13 +53,20 @@ def openai_completion_routes(worker: Worker) -> Blueprint:
     return routes
 
 
-def _generation(model: ServedModel, options: RequestOptions, prompt: str) -> Generation:
+def _prompt(model: ServedModel, body: CompletionRequest, fill: str | None) -> ChatPrompt | FillPrompt:
+    think, text = chat_think(model, None), body.prompt or ""
+    if fill is not None:
+        return FillPrompt(template=fill, prompt=text, suffix=body.suffix or "", think=think)
     model.check_renders()
-    messages = conversation(model, [ChatMessage(role="user", content=prompt)])
+    messages = conversation(model, [ChatMessage(role="user", content=text)])
+    return ChatPrompt(messages=messages, think=think)
+
+
+def _generation(model: ServedModel, options: RequestOptions, prompt: ChatPrompt | FillPrompt) -> Generation:
     return Generation(
         model=model,
         options=options,
-        prompt=ChatPrompt(messages=messages, think=chat_think(model, None)),
+        prompt=prompt,
         splits_thinking=model.can(THINKING),
     )
 

@@ -1,15 +1,18 @@
 """Which engine makes the prompt, and what the model can do with it."""
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from registry.capabilities import capabilities_of
 from registry.create import CreateRequest, create
 from registry.engine import PromptEngine, prompt_engine
+from registry.model import InstalledModel
 from registry.store import Store
 
 WriteGguf = Callable[..., Path]
@@ -52,6 +55,7 @@ class Case:
         Case(PLAIN_JINJA, THINKING_GO, PromptEngine.GO, ["completion", "thinking"]),
         Case(PLAIN_JINJA, PLAIN_GO, PromptEngine.JINJA, None, {"renderer": "gemma4", "parser": "gemma4"}),
         Case("", PLAIN_GO, PromptEngine.GO, ["completion"], {"renderer": "gemma4"}),
+        Case("", "", PromptEngine.MISSING, ["completion"], {"renderer": "gemma4"}),
         Case(TOOLS_JINJA, PLAIN_GO, PromptEngine.GO, ["completion", "tools"], {"parser": "qwen3"}),
     ],
 )
@@ -60,10 +64,44 @@ def test_prompt_engine_by_what_the_templates_offer(store: Store, write_gguf: Wri
     extra = {"tokenizer__chat_template": case.jinja} if case.jinja else {}
     digest = store.blobs.add_file(write_gguf(**extra))
     list(create(store, CreateRequest(model="m", files={"m.gguf": digest}, template=case.go, **case.fields)))
-    model = store.resolve("m")
+    model = _as_pulled(store)
     assert prompt_engine(model, store.gguf(model)) is case.engine
     if case.capabilities is not None:
         assert list(capabilities_of(model, store.gguf(model))) == case.capabilities
+
+
+def _as_pulled(store: Store) -> InstalledModel:
+    """Give the model `m` as if it had come with its template, which nobody here wrote."""
+    made = store.resolve("m")
+    layers = tuple(msgspec.structs.replace(layer, annotations={}) for layer in made.manifest.layers)
+    return dataclasses.replace(made, manifest=msgspec.structs.replace(made.manifest, layers=layers))
+
+
+def test_prompt_engine_template_that_a_user_wrote_wins(store: Store, write_gguf: WriteGguf) -> None:
+    """Over a file, over a model, and in models made from that one; the model's own template only by what it offers."""
+    digest = store.blobs.add_file(write_gguf(tokenizer__chat_template=TOOLS_JINJA))
+    for request in (
+        CreateRequest(model="file", files={"m.gguf": digest}),
+        CreateRequest(model="written", files={"m.gguf": digest}, template=PLAIN_GO),
+        CreateRequest(model="over", source="file", template=PLAIN_GO),
+        CreateRequest(model="heir", source="over", system="S"),
+        CreateRequest(model="renderer", files={"m.gguf": digest}, template=PLAIN_GO, renderer="gemma4"),
+    ):
+        list(create(store, request))
+    found = {model.name.model: prompt_engine(model, store.gguf(model)) for model in store.list()}
+    assert found.pop("file") is PromptEngine.JINJA
+    assert set(found.values()) == {PromptEngine.GO}
+
+
+def test_prompt_engine_template_that_is_written_again_stays_the_models(store: Store, write_gguf: WriteGguf) -> None:
+    """A Modelfile that `show` printed makes the same model again."""
+    digest = store.blobs.add_file(write_gguf(tokenizer__chat_template=TOOLS_JINJA))
+    list(create(store, CreateRequest(model="m", files={"m.gguf": digest}, template=PLAIN_GO)))
+    pulled = _as_pulled(store)
+    store.write(pulled.name, pulled.manifest)
+    list(create(store, CreateRequest(model="again", source="m", template=PLAIN_GO)))
+    again = store.resolve("again")
+    assert prompt_engine(again, store.gguf(again)) is PromptEngine.JINJA
 
 
 def test_prompt_engine_harmony_needs_its_go_template(store: Store, write_gguf: WriteGguf) -> None:

@@ -9,7 +9,7 @@ import trio
 
 from actors.errors import TemplateFailed
 from actors.messages.launcher_to_runner import RendererAssignment
-from runners.rendering import RendererClient, RenderRequest
+from runners.rendering import GoRenderRequest, RendererClient, RenderRequest
 from tests.support.entry import running_entry
 
 ENDLESS = "{% for a in range(99999) %}{% for b in range(99999) %}{% for c in range(99999) %}" + "{% endfor %}" * 3
@@ -70,7 +70,11 @@ async def test_renderer_hostile_template_is_refused_and_the_next_one_served(endp
         for template in ("{{ ''.__class__.__mro__ }}", "{{ 'x' * 999999999999 }}", "{{ raise_exception('no') }}"):
             with pytest.raises(TemplateFailed):
                 await client.render(_request(template))
+        for template in ("{{ .X", "{{ range 1000000000 }}{{ end }}", "{{ len nil }}"):
+            with pytest.raises(TemplateFailed):
+                await client.render(GoRenderRequest(number=0, template=template))
         assert await client.render(_request("ok")) == "ok"
+        assert await client.render(GoRenderRequest(number=0, template="{{ .Prompt }}ok")) == "ok"
 
 
 @pytest.mark.processes

@@ -27,7 +27,8 @@ _HTML: dict[str, str | int | None] = {
     "<": "&lt;",
     ">": "&gt;",
 }
-_SCRIPT: dict[str, str | int | None] = {chr(code): f"\\u{code:04X}" for code in range(0x20)} | {
+_SCRIPT: dict[str, str | int | None] = {
+    **{chr(code): f"\\u{code:04X}" for code in range(0x20)},
     "\\": "\\\\",
     "'": "\\'",
     '"': '\\"',

@@ -9,6 +9,7 @@ from actors.messages.job import ChatMessage, ChatPrompt, JobBody, ToolCall, Tool
 from registry.create import CreateRequest, create
 from registry.store import Store
 from tests.gateway.conftest import RunningGateway
+from tests.gateway.stub_models import write_chat_gguf
 from tests.support.stub_backend import Log, StubBackend, StubJob
 
 CHAT = "/api/chat"
@@ -138,14 +139,27 @@ async def test_chat_refuses_tools_of_this_version(gateway: RunningGateway) -> No
     assert (await gateway.post(CHAT, {"model": "tiny-tools", "messages": HI, "tools": []})).status_code == 200
 
 
-async def test_chat_with_a_model_that_needs_its_go_template_says_so(gateway: RunningGateway, store: Store) -> None:
-    """A model whose template cannot be rendered answers raw prompts only, and says what to do."""
-    list(create(store, CreateRequest(model="go", source="smollm2", template="{{ .System }}: {{ .Prompt }}")))
-    response = await gateway.post(CHAT, {"model": "go", "messages": HI})
+async def test_chat_with_a_go_template_sends_it_along(
+    gateway: RunningGateway, backend: StubBackend, store: Store
+) -> None:
+    """The runner renders with the template that the user wrote, whatever the file has."""
+    template = "{{ .System }}: {{ .Prompt }}"
+    list(create(store, CreateRequest(model="go", source="smollm2", template=template)))
+    assert (await _prompt_of(gateway, backend, {"model": "go", "messages": HI})).template == template
+    assert (await _prompt_of(gateway, backend, {"model": "smollm2", "messages": HI})).template is None
+
+
+async def test_chat_with_a_renderer_that_is_not_here_says_so(gateway: RunningGateway, store: Store) -> None:
+    """A model that names a renderer and brings no template answers raw prompts only, and says what to do."""
+    write_chat_gguf(store.root / "bare.gguf", template="")
+    digest = store.blobs.add_file(store.root / "bare.gguf")
+    list(create(store, CreateRequest(model="odd", files={"m.gguf": digest}, renderer="gemma4")))
+    response = await gateway.post(CHAT, {"model": "odd", "messages": HI})
     assert response.status_code == 400
-    assert "needs its Go template" in response.json()["error"]
-    raw = {"model": "go", "prompt": "x", "raw": True, "stream": False}
-    assert (await gateway.post("/api/generate", raw)).status_code == 200
+    assert 'unknown renderer "gemma4": model odd:latest brings no template' in response.json()["error"]
+    for fields in ({"raw": True}, {"template": "{{ .Prompt }}"}):
+        body = {"model": "odd", "prompt": "x", "stream": False, **fields}
+        assert (await gateway.post("/api/generate", body)).status_code == 200
 
 
 async def test_chat_of_a_big_body_is_answered(gateway: RunningGateway, backend: StubBackend) -> None:

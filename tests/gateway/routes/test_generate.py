@@ -8,8 +8,10 @@ import trio
 
 from actors.errors import DecodeFailed, Failure, InsufficientMemory, QueueFull, RunnerDied
 from actors.messages.gateway_to_scheduler import JobKind
-from actors.messages.job import ChatMessage, ChatPrompt, JobBody, RawPrompt
+from actors.messages.job import ChatMessage, ChatPrompt, FillPrompt, JobBody, RawPrompt
 from actors.messages.runner_to_gateway import DoneReason
+from registry.create import CreateRequest, create
+from registry.store import Store
 from tests.gateway.conftest import RunningGateway
 from tests.support.stub_backend import Log, StubBackend, StubJob
 
@@ -151,7 +153,6 @@ async def test_generate_refuses_with_the_known_text(
         {"format": {"type": "object"}},
         {"images": ["aGk="]},
         {"logprobs": True},
-        {"template": "{{ .Prompt }}"},
         {"_debug_render_only": True},
     ],
 )
@@ -249,3 +250,35 @@ async def test_generate_while_the_client_leaves_before_any_text_cancels_the_job(
     await stream.aclose()
     with trio.fail_after(5):
         assert await backend.cancelled.wait_for(1) == backend.submitted.items[0].job_id
+
+
+async def test_generate_template_of_the_request_wins(gateway: RunningGateway, bodies: Log[JobBody]) -> None:
+    """The runner renders with it, whatever the model brings; a bad one is the caller's mistake."""
+    template = "{{ .System }}|{{ .Prompt }}|"
+    await gateway.post(GENERATE, {"model": "smollm2", "prompt": "Hi", "system": "S", "template": template})
+    prompt = bodies.items[0].prompt
+    assert isinstance(prompt, ChatPrompt)
+    assert prompt.template == template
+    refused = await gateway.post(GENERATE, {"model": "smollm2", "prompt": "Hi", "template": "{{ .X"})
+    assert (refused.status_code, refused.json()) == (400, {"error": "template error: template: :1: unclosed action"})
+
+
+@pytest.mark.parametrize("path", [GENERATE, "/v1/completions"])
+async def test_generate_suffix_is_rendered_by_the_models_template(
+    gateway: RunningGateway, bodies: Log[JobBody], store: Store, path: str
+) -> None:
+    """A model whose template knows a suffix fills the gap."""
+    template = "<P>{{ .Prompt }}<S>{{ .Suffix }}<M>"
+    list(create(store, CreateRequest(model="fill", source="smollm2", template=template)))
+    response = await gateway.post(path, {"model": "fill", "prompt": "a", "suffix": "b", "stream": False})
+    assert response.status_code == 200
+    assert bodies.items[0].prompt == FillPrompt(template=template, prompt="a", suffix="b")
+
+
+async def test_generate_suffix_with_a_template_of_the_request(gateway: RunningGateway, bodies: Log[JobBody]) -> None:
+    """A template that comes with the request may know a suffix where the model's does not."""
+    body = {"model": "smollm2", "prompt": "a", "suffix": "b", "template": "{{ .Prompt }}^{{ .Suffix }}"}
+    assert (await gateway.post(GENERATE, body)).status_code == 200
+    assert isinstance(bodies.items[0].prompt, FillPrompt)
+    refused = await gateway.post(GENERATE, {**body, "template": "{{ .Prompt }}"})
+    assert refused.json()["error"].endswith("does not support insert")

@@ -16,9 +16,8 @@ _RECORDING = Path(__file__).parents[4] / "shared" / "data" / "go-templates.json"
 
 def test_scan_collects_names_and_capabilities() -> None:
     """Fields and variables in actions count, text and comments do not."""
-    scanned = scan_go_template(
-        'Tools {{/* .Suffix */}}{{ if $.Tools }}{{ json "x .Suffix" }}{{ end }}{{ with $last := . }}{{ $last.Role }}{{ end }}'
-    )
+    shown = "{{ with $last := . }}{{ $last.Role }}{{ end }}"
+    scanned = scan_go_template('Tools {{/* .Suffix */}}{{ if $.Tools }}{{ json "x .Suffix" }}{{ end }}' + shown)
     assert scanned.capabilities == {"tools"}
     assert {"$", "tools", "$last", "role"} == scanned.names
     assert not scanned.round_trip
