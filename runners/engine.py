@@ -23,9 +23,11 @@ from runners.llama.batch import Batch
 from runners.llama.context import Context
 from runners.llama.model import Model
 from runners.llama.sampler import Sampler
+from runners.lookup import PromptLookup
 from runners.outbox import Ending, Outbox
 from runners.packing import PrefillBudget, Share, pack
 from runners.slots import Slot, common_prefix, slot_for
+from runners.speculate import StepCosts, with_drafts
 from runners.stops import StopMatcher
 
 FIRST_NUM_CTX = 512
@@ -35,8 +37,16 @@ FIRST_NUM_CTX = 512
 class Engine:
     """Continuous batching over the slots of one context, which it owns; for the decode thread."""
 
-    def __init__(self, model: Model, plan: LoadPlan, outbox: Outbox, on_end: Callable[[JobRef, Outcome], None]) -> None:
-        """Allocate the cache at its first size.
+    def __init__(
+        self,
+        model: Model,
+        plan: LoadPlan,
+        outbox: Outbox,
+        on_end: Callable[[JobRef, Outcome], None],
+        *,
+        costs: StepCosts | None = None,
+    ) -> None:
+        """Allocate the cache at its first size; `costs` are what steps take, if not as measured here.
 
         Raises:
             LoadFailed: there is no memory for it.
@@ -50,6 +60,7 @@ class Engine:
         self._slots = [Slot(index) for index in range(plan.n_slots)]
         self._batch = Batch(plan.n_batch)
         self._budget = PrefillBudget(plan.n_batch)
+        self._costs = costs or StepCosts()
         self._released = 0
         self._n_decoded = 0
         self._reported = (0, time.perf_counter_ns())
@@ -85,6 +96,7 @@ class Engine:
             stops=StopMatcher(job.stop),
             admitted_ns=time.perf_counter_ns(),
             cached_tokens=n_cached,
+            lookup=PromptLookup(job.prompt) if self._speculates(job) else None,
         )
         self._replay(slot.job)
         self._tell_prefill(slot)
@@ -107,25 +119,24 @@ class Engine:
         if max(len(share.slot.tokens) + share.n_tokens for share in shares) > self._context.num_ctx:
             self.grow()
         started_ns = time.perf_counter_ns()
-        n_decoding = sum(share.slot.is_decoding for share in shares)
         outputs = self._fill(shares)
         try:
             self._context.decode(self._batch)
         except DecodeFailed as error:
             self._fail(shares, error.as_failure())
             return True
-        n_prefill = len(self._batch) - n_decoding
-        self._budget.observe(n_decoding=n_decoding, n_prefill=n_prefill, took_ns=time.perf_counter_ns() - started_ns)
+        self._observe(shares, took_ns=time.perf_counter_ns() - started_ns)
         for share in shares:
             self._tell_prefill(share.slot)
-        for slot, index in outputs:
-            self._sample(slot, index)
+        for share, index in outputs:
+            self._advance(share, index)
         return True
 
     def set_threads(self, n_threads: int) -> None:
         """Use so many cores from the next step on."""
         self._n_threads = n_threads
         self._context.set_threads(n_threads)
+        self._costs.forget()
 
     @property
     def is_grown(self) -> bool:
@@ -153,31 +164,47 @@ class Engine:
                 slot.job = None
         self._context.close()
 
+    def _speculates(self, job: PreparedJob) -> bool:
+        return job.most_drafted != 0 and not self._model.keeps_state
+
     def _pack(self) -> list[Share]:
         n_decoding = sum(slot.is_decoding for slot in self._slots)
-        return pack(
+        shares = pack(
             self._slots,
             capacity=self._batch.capacity,
             prefill_tokens=self._budget.tokens(n_decoding=n_decoding),
         )
+        return with_drafts(shares, costs=self._costs, num_ctx=self._plan.num_ctx, capacity=self._batch.capacity)
 
-    def _fill(self, shares: Sequence[Share]) -> list[tuple[Slot, int]]:
-        """Put the shares into the batch and into the slots' histories; return which positions give a token."""
+    def _fill(self, shares: Sequence[Share]) -> list[tuple[Share, int]]:
+        """Put the shares into the batch and into the slots' histories; return from which positions tokens are due."""
         self._batch.clear()
         outputs = []
         for share in shares:
             slot, done = share.slot, len(share.slot.tokens)
             if slot.next_token is not None:
-                tokens, is_due = [slot.next_token], True
-            else:
-                assert slot.job is not None  # noqa: S101  # only slots with a job get a share
-                tokens = slot.job.prepared.prompt[done : done + share.n_tokens]
-                is_due = share.n_tokens == slot.remaining_prompt()
+                drafted = [slot.next_token, *share.draft]
+                outputs.append((share, self._batch.add_draft(drafted, position=done, sequence=slot.index)))
+                slot.tokens.append(slot.next_token)
+                continue
+            assert slot.job is not None  # noqa: S101  # only slots with a job get a share
+            tokens = slot.job.prepared.prompt[done : done + share.n_tokens]
+            is_due = share.n_tokens == slot.remaining_prompt()
             index = self._batch.add(tokens, position=done, sequence=slot.index, output_last=is_due)
             slot.tokens += tokens
             if is_due:
-                outputs.append((slot, index))
+                outputs.append((share, index))
         return outputs
+
+    def _observe(self, shares: Sequence[Share], *, took_ns: int) -> None:
+        """Learn from a step; one with drafts tells nothing of prompts, and the other way round."""
+        n_decoding = sum(share.slot.is_decoding for share in shares)
+        n_drafted = sum(len(share.draft) for share in shares)
+        n_prefill = len(self._batch) - n_decoding - n_drafted
+        if not n_drafted:
+            self._budget.observe(n_decoding=n_decoding, n_prefill=n_prefill, took_ns=took_ns)
+        if not n_prefill:
+            self._costs.observe(len(self._batch), took_ns)
 
     def _tell_prefill(self, slot: Slot) -> None:
         job = slot.job
@@ -189,22 +216,40 @@ class Engine:
                 prompt_tokens=len(job.prepared.prompt),
             )
 
-    def _sample(self, slot: Slot, index: int) -> None:
+    def _advance(self, share: Share, index: int) -> None:
+        """Sample what a share gives: one token, and as many more as its draft foresaw."""
+        slot = share.slot
+        token, end = self._sample(slot, index)
+        n_kept = 0
+        while end is None and n_kept < len(share.draft) and share.draft[n_kept] == token:
+            slot.tokens.append(token)
+            n_kept += 1
+            token, end = self._sample(slot, index + n_kept)
+        if n_kept < len(share.draft):
+            self._context.cut(slot.index, keep_tokens=len(slot.tokens))
+        slot.next_token = token
+        if end is not None:
+            self._finish(slot, end)
+
+    def _sample(self, slot: Slot, index: int) -> tuple[int, DoneReason | None]:
+        """Draw the next token of a slot and hand over its text; tell whether the job ends with it."""
         job = slot.job
         assert job is not None  # noqa: S101  # it was in the batch
         token = job.sampler.sample(self._context, index)
-        slot.next_token = token
         self._n_decoded += 1
         if not job.first_token_ns:
             job.first_token_ns = time.perf_counter_ns()
         job.generated.append(token)
+        if job.lookup is not None:
+            job.lookup.feed(token)
         is_end = self._model.is_end(token)
         shown = "" if is_end else self._shown(job, token)
         self._outbox.add(job.ref, shown, token)
         if is_end or job.stops.matched is not None:
-            self._finish(slot, DoneReason.STOP)
-        elif len(job.generated) >= job.prepared.max_new_tokens:
-            self._finish(slot, DoneReason.LENGTH)
+            return token, DoneReason.STOP
+        if len(job.generated) >= job.prepared.max_new_tokens:
+            return token, DoneReason.LENGTH
+        return token, None
 
     def _finish(self, slot: Slot, reason: DoneReason) -> None:
         job = slot.job

@@ -7,6 +7,7 @@ from actors.messages.job import SamplingOptions
 from actors.messages.model import JobRef
 from runners.detokenize import Utf8Stream
 from runners.llama.sampler import Sampler
+from runners.lookup import PromptLookup
 from runners.stops import StopMatcher
 
 
@@ -31,6 +32,8 @@ class PreparedJob:
     echo: str | None = None
     """The whole answer of a job that only shows its rendered prompt."""
     tells_prefill: bool = False
+    most_drafted: int | None = None
+    """Guessed tokens in a step at most, 0 for no speculation; None: as many as pay."""
     n_resumed: int = 0
     """How many tokens at the end of `prompt` are the beginning of the answer, which a runner gave before it died."""
 
@@ -58,6 +61,8 @@ class RunningJob:
     generated: list[int] = dataclasses.field(default_factory=list)
     first_token_ns: int = 0
     """Clock when the prompt was done and the first token sampled; 0 before."""
+    lookup: PromptLookup | None = None
+    """Guesses at the next tokens; None for a job that does not speculate."""
 
     @property
     def ref(self) -> JobRef:

@@ -25,6 +25,8 @@ class Share:
 
     slot: Slot
     n_tokens: int
+    draft: tuple[int, ...] = ()
+    """Guesses at what follows the slot's next token, counted in `n_tokens`."""
 
 
 def pack(slots: Sequence[Slot], *, capacity: int, prefill_tokens: int) -> list[Share]:

@@ -66,3 +66,10 @@ class Batch:
         self._outputs[end - 1] = output_last
         self.native.n_tokens = end
         return end - 1
+
+    def add_draft(self, tokens: list[int], *, position: int, sequence: int) -> int:
+        """Append consecutive tokens of one sequence, with logits of each; return the index of the first."""
+        first = len(self)
+        self.add(tokens, position=position, sequence=sequence, output_last=True)
+        self._outputs[first : first + len(tokens)] = [1] * len(tokens)
+        return first

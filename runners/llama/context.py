@@ -48,6 +48,7 @@ class Context:
         status = native.llama_decode(self.handle, batch.native)
         if status != 0:
             raise DecodeFailed(f"llama.cpp could not evaluate a batch of {len(batch)} tokens (status {status})")
+        native.llama_synchronize(self.handle)  # sampling would wait for the device anyway; here it is measured
 
     def cut(self, sequence: int, *, keep_tokens: int) -> bool:
         """Drop all cells of a sequence from position `keep_tokens` on.
