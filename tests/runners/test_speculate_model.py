@@ -37,7 +37,7 @@ class FreeDrafts(StepCosts):
 def eager(smollm2_gguf: Path) -> Iterator[Bench]:
     """An engine with four slots of SmolLM2 that drafts whatever it can guess."""
     start_backend()
-    bench = Bench(smollm2_gguf, LoadPlan(num_ctx=1024, n_slots=4, n_threads=2), costs=FreeDrafts())
+    bench = Bench(smollm2_gguf, LoadPlan(num_ctx=1024, n_slots=4, n_threads=1), costs=FreeDrafts())
     yield bench
     bench.close()
 

@@ -32,7 +32,7 @@ def greedy_answer(path: Path, prompt: list[int], *, n_tokens: int) -> GreedyAnsw
     model_params.n_gpu_layers = 0
     model = native.llama_model_load_from_file(str(path).encode(), model_params)
     params = native.llama_context_default_params()
-    params.n_ctx, params.n_batch, params.n_threads, params.n_threads_batch = 2048, 2048, 2, 2
+    params.n_ctx, params.n_batch, params.n_threads, params.n_threads_batch = 2048, 2048, 1, 1
     context = native.llama_init_from_model(model, params)
     vocab = native.llama_model_get_vocab(model)
     n_vocab = native.llama_vocab_n_tokens(vocab)
