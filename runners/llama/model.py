@@ -46,10 +46,6 @@ class Model:
         self.add_bos: bool = bool(native.llama_vocab_get_add_bos(self._vocab))
         self.bos_text = self._special_text(native.llama_vocab_bos(self._vocab))
         self.eos_text = self._special_text(native.llama_vocab_eos(self._vocab))
-        self.keeps_state = bool(
-            native.llama_model_is_recurrent(self.handle) or native.llama_model_is_hybrid(self.handle)
-        )
-        """True iff sequences hold a running state, from which no single token can be taken back."""
         template = native.llama_model_chat_template(self.handle, None)
         self.chat_template: str | None = template.decode("utf-8", "replace") if template else None
         template = native.llama_model_chat_template(self.handle, b"rerank")
