@@ -14,6 +14,7 @@
     │   ├── QueueTimeout           it waited its whole deadline for a slot
     │   ├── Draining               this part is going down and takes nothing new
     │   ├── SchedulerUnavailable   no scheduler answered in time
+    │   ├── TooManyTransfers       as many pulls and pushes run as one gateway worker takes
     │   └── InsufficientMemory     the model does not fit beside what is in use
     ├── StoreError             the model store, or a file offered to it
     │   ├── InvalidName
@@ -25,6 +26,13 @@
     │   ├── InvalidModelfile
     │   ├── UnknownRenderer        names a renderer of Ollama's, and brings no template
     │   └── StoreUnwritable
+    ├── RegistryError          another registry, or the way to it
+    │   ├── RegistryUnreachable    no connection, or none that lasted
+    │   ├── RegistryRefused        it answered with an error status
+    │   ├── RegistryMisbehaved     its answer breaks the protocol, or cannot be trusted
+    │   ├── AddressForbidden       the way leads to an address that may not be asked
+    │   ├── RemoteModelNotFound    it has no such model
+    │   └── Unauthorized           a key or a token is missing, or does not suffice
     ├── RunnerError            a runner could not do its work
     │   ├── LoadFailed
     │   ├── RunnerDied
@@ -70,6 +78,9 @@ class LlamactorError(Exception):
         super().__init__(message)
         self.message = message
         self.fields = fields
+
+    def __str__(self) -> str:
+        return self.message
 
     def as_failure(self) -> Failure:
         """Give this error as data."""
@@ -201,6 +212,19 @@ class SchedulerUnavailable(CapacityError):
         )
 
 
+class TooManyTransfers(CapacityError):
+    """As many pulls and pushes run as one gateway worker takes."""
+
+    code = "too_many_transfers"
+
+    def __init__(self, n_transfers: int) -> None:
+        super().__init__(
+            f"server busy: {n_transfers} models are being pulled or pushed already, please try again",
+            n_transfers=n_transfers,
+            retry_after_s=30,
+        )
+
+
 class InsufficientMemory(CapacityError):
     """The model does not fit into the memory that is free or could be freed by evicting idle models."""
 
@@ -302,6 +326,57 @@ class StoreUnwritable(StoreError):
             path=path,
             reason=reason,
         )
+
+
+class RegistryError(LlamactorError):
+    """Another registry, or the way to it; the store is as it was before."""
+
+    code = "registry"
+
+
+class RegistryUnreachable(RegistryError):
+    """No connection could be made, or every one broke off; a retry continues where this one ended."""
+
+    code = "registry_unreachable"
+
+    def __init__(self, method: str, url: str, reason: str) -> None:
+        super().__init__(f'{method.capitalize()} "{url}": {reason}', url=url, reason=reason)
+
+
+class RegistryRefused(RegistryError):
+    """The registry answered with an error status. Not `RemoteModelNotFound`: that is its 404 for a manifest."""
+
+    code = "registry_refused"
+
+    def __init__(self, status: int, body: str) -> None:
+        super().__init__(f"{status}: {body}", status=status)
+
+
+class RegistryMisbehaved(RegistryError):
+    """The registry's answer breaks the protocol or cannot be trusted; what it sent was dropped."""
+
+    code = "registry_misbehaved"
+
+
+class AddressForbidden(RegistryError):
+    """A name or a redirect leads to an address that may not be asked."""
+
+    code = "address_forbidden"
+
+
+class RemoteModelNotFound(RegistryError):
+    """The registry has no such model."""
+
+    code = "remote_model_not_found"
+
+    def __init__(self) -> None:
+        super().__init__("file does not exist")
+
+
+class Unauthorized(RegistryError):
+    """A key or token is missing or does not suffice: at another registry, or, for writing, at ours."""
+
+    code = "unauthorized"
 
 
 class RunnerError(LlamactorError):

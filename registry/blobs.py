@@ -27,6 +27,18 @@ class Blobs:
         """Take the store's root; the folder below it is made at the first write."""
         self.folder = root / "blobs"
 
+    def made_folder(self) -> Path:
+        """Give the folder, which is made if need be.
+
+        Raises:
+            StoreUnwritable: the operating system refused.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreUnwritable(str(self.folder), error.strerror or str(error)) from error
+        return self.folder
+
     def path(self, digest: str) -> Path:
         """Give the path of a blob, stored or not.
 

@@ -20,6 +20,8 @@ from registry.gguf import GgufFile, is_gguf, read_gguf
 from registry.layers import NewLayer
 from registry.manifests import Layer, Manifest, ModelConfig, go_json
 from registry.names import ModelName, match_ignoring_case, parse_name
+from registry.progress import Progress
+from registry.split import joined_files
 from registry.store import Store
 
 _PROJECTOR_TYPES = {"projector", "mmproj"}
@@ -49,15 +51,6 @@ class CreateRequest(msgspec.Struct, frozen=True, kw_only=True):
     remote_host: str | None = None
     info: dict[str, Any] | None = None
     stream: bool | None = None
-
-
-class Progress(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One line of a progress stream."""
-
-    status: str
-    digest: str = ""
-    total: int = 0
-    completed: int = 0
 
 
 def create(store: Store, request: CreateRequest) -> Generator[Progress, None, None]:
@@ -143,12 +136,13 @@ class _Creation:
             for layer in base.manifest.layers
         )
 
-    def _take_files(self, files: Mapping[str, str]) -> Iterator[Progress]:
+    def _take_files(self, files: Mapping[str, str]) -> Generator[Progress, None, None]:
         if any(name.endswith(".safetensors") for name in files):
             raise NotAvailable("importing safetensors", "convert the model to GGUF with llama.cpp first")
         if not files:
             raise InvalidRequest("no files provided to convert")
-        for name, digest in sorted(files.items()):
+        whole = yield from joined_files(self._store.blobs, files)
+        for name, digest in sorted(whole.items()):
             yield Progress(status="parsing GGUF")
             gguf = self._read(name, digest)
             self._layers += (NewLayer(self._layer(_media_type(gguf), digest)),)
@@ -174,10 +168,7 @@ class _Creation:
             if not name.endswith(".gguf"):
                 raise InvalidRequest("unknown type")
             raise InvalidGguf("supplied file was not in GGUF format")
-        gguf = read_gguf(path)
-        if _split_count(gguf) > 1:
-            raise NotAvailable("importing a split GGUF", "merge it with `llama-gguf-split --merge` first")
-        return gguf
+        return read_gguf(path)
 
     def _layer(self, media_type: str, digest: str) -> Layer:
         size = self._store.blobs.size(digest)
@@ -246,8 +237,3 @@ def _media_type(gguf: GgufFile) -> str:
         gguf.value(f"has_{part}_encoder") is True for part in ("vision", "audio", "text", "llava")
     )
     return manifests.PROJECTOR if kind in _PROJECTOR_TYPES or sees_only or encodes else manifests.WEIGHTS
-
-
-def _split_count(gguf: GgufFile) -> int:
-    count = gguf.metadata.get("split.count")
-    return count if isinstance(count, int) else 0

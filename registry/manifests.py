@@ -103,7 +103,7 @@ def parse_manifest(content: bytes) -> Manifest:
     try:
         manifest = _manifest_decoder.decode(content)
         manifest.digests()
-    except (msgspec.MsgspecError, InvalidDigest, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, InvalidDigest, UnicodeDecodeError, RecursionError) as error:
         raise InvalidManifest(f"the manifest is corrupt: {error}") from error
     if any(layer.size < 0 for layer in (manifest.config, *manifest.layers)):
         raise InvalidManifest("the manifest is corrupt: a layer has a negative size")
@@ -118,7 +118,7 @@ def parse_config(content: bytes) -> ModelConfig:
     """
     try:
         return _config_decoder.decode(content)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidManifest(f"the model's configuration is corrupt: {error}") from error
 
 

@@ -17,7 +17,7 @@ from registry.digests import hex_of, parse_digest
 from registry.manifests import Layer, Manifest, ModelConfig, parse_config, parse_manifest
 from registry.names import ModelName
 
-_LONGEST_TEXT_BYTES = 8 << 20  # the longest licence seen has 40 kB
+LONGEST_TEXT_BYTES = 8 << 20  # the longest licence seen has 40 kB
 _NS_PER_S = 1_000_000_000
 
 
@@ -164,7 +164,7 @@ class InstalledModel:
     def _json(self, layer: Layer, kind: Any) -> Any:
         try:
             return msgspec.json.decode(read_blob(self.blobs, layer, model=self.name.shortest), type=kind)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise InvalidManifest(
                 f"model {self.name.shortest} is corrupt: blob {layer.digest} is not as expected: {error}",
                 model=self.name.shortest,
@@ -207,13 +207,13 @@ def read_blob(blobs: Blobs, layer: Layer, *, model: str) -> bytes:
     """
     try:
         with blobs.path(layer.digest).open("rb") as file:
-            content = file.read(_LONGEST_TEXT_BYTES + 1)
+            content = file.read(LONGEST_TEXT_BYTES + 1)
     except OSError as error:
         raise InvalidManifest(
             f"model {model} is incomplete: blob {layer.digest} cannot be read ({error.strerror}); create or pull the "
             "model again",
             model=model,
         ) from error
-    if len(content) > _LONGEST_TEXT_BYTES:
+    if len(content) > LONGEST_TEXT_BYTES:
         raise InvalidManifest(f"model {model} is corrupt: blob {layer.digest} is too long for a text", model=model)
     return content

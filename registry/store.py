@@ -12,7 +12,7 @@ be called from any thread.
 import logging
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
@@ -31,6 +31,8 @@ _LEVELS = 4
 _N_MANIFESTS = 1024
 _N_GGUFS = 64  # a header's summary takes 100 kB to 1 MB
 _SPARED_AGE_S = 3600.0  # an upload waits that long for its manifest
+_SPARED_TRANSFER_AGE_S = 7 * 24 * 3600.0  # a download or a push that broke off can be resumed for so long
+_TRANSFER_MARKS = (".incoming", ".outgoing", ".upload")
 
 log = logging.getLogger(__name__)
 
@@ -106,16 +108,40 @@ class Store:
             BlobNotFound: a blob is missing.
             StoreUnwritable: the operating system refused; the old manifest stays.
         """
+        self.install(name, go_json(manifest), texts=texts)
+
+    def install(
+        self, name: ModelName, content: bytes, *, texts: Mapping[str, bytes] = MappingProxyType({})
+    ) -> frozenset[str]:
+        """Install a manifest byte for byte, as `write` does a made one.
+
+        Returns:
+            The blobs that were removed, because only the replaced manifest used them.
+
+        Raises:
+            InvalidManifest: the bytes are no manifest.
+            BlobNotFound: a blob is missing.
+            StoreUnwritable: the operating system refused; the old manifest stays.
+        """
+        wanted = parse_manifest(content).digests()
         with store_lock(self.manifests):
-            for digest in manifest.digests():
+            for digest in wanted:
                 if digest in texts:
                     self.blobs.add(texts[digest])
                 elif not self.blobs.touch(digest):
                     raise BlobNotFound(digest)
             before = self._digests_at(self._path(name))
-            write_atomically(self._path(name), go_json(manifest), scratch=self.manifests)
-            if not self.no_prune:
-                self._remove_unused(before)
+            write_atomically(self._path(name), content, scratch=self.manifests)
+            return frozenset() if self.no_prune else self._remove_unused(before)
+
+    def discard(self, digests: Iterable[str]) -> None:
+        """Remove blobs that turned out to be of no use, unless a manifest names them."""
+        with store_lock(self.manifests):
+            self._remove_unused(set(digests))
+
+    def spelling_of(self, name: ModelName) -> ModelName:
+        """Give a name as it is installed in another case, or as it stands."""
+        return name if self._get(name) is not None else match_ignoring_case(name, self._names())
 
     def copy(self, source: str, destination: str) -> None:
         """Give a model a second name.
@@ -162,8 +188,8 @@ class Store:
         """Tidy the store, as at server start.
 
         Old file names with `:` are renamed. Unless pruning is off, blobs that no manifest names, and remains of broken
-        writes, are removed once they are an hour old, and so are empty folders. Nothing is removed while a manifest
-        is damaged, because what it needs is unknown.
+        writes, are removed once they are an hour old, what a broken transfer could resume from after a week, and so
+        are empty folders. Nothing is removed while a manifest is damaged, because what it needs is unknown.
         """
         if not self.root.is_dir():
             return
@@ -174,7 +200,9 @@ class Store:
                 return
             oldest_kept = time.time() - _SPARED_AGE_S
             for path in _files(self.blobs.folder):
-                if _digest_in(path) not in used and _mtime(path) < oldest_kept:
+                is_transfer = any(mark in path.name for mark in _TRANSFER_MARKS)
+                oldest = time.time() - _SPARED_TRANSFER_AGE_S if is_transfer else oldest_kept
+                if _digest_in(path) not in used and _mtime(path) < oldest:
                     log.info("removing unused blob %s", path.name)
                     _unlink(path)
             for path in _files(self.manifests):
@@ -256,11 +284,12 @@ class Store:
                 return None
         return used
 
-    def _remove_unused(self, candidates: set[str]) -> None:
+    def _remove_unused(self, candidates: set[str]) -> frozenset[str]:
         used = self._used() if candidates else None
-        if used is not None:
-            for digest in candidates - used:
-                _unlink(self.blobs.path(digest))
+        unused = frozenset(candidates - used) if used is not None else frozenset[str]()
+        for digest in unused:
+            _unlink(self.blobs.path(digest))
+        return unused
 
     def _rename_old_blobs(self) -> None:
         for path in _files(self.blobs.folder):

@@ -13,7 +13,8 @@ from gateway.wire.json_text import to_json
 from gateway.wire.native import NDJSON
 from gateway.wire.native_requests import CreateBody
 from gateway.worker import Worker
-from registry.create import Progress, create
+from registry.create import create
+from registry.progress import Progress
 
 _JSON = "application/json"
 

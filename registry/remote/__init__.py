@@ -1,0 +1,1 @@
+"""Other registries, seen as a client: addresses, connections, tokens, requests."""
