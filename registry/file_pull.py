@@ -80,10 +80,11 @@ def _copy(path: Path, writer: BlobWriter, folder: Path, transfer: Transfer) -> G
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise InvalidRequest(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from error
+    status = os.fstat(fd)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(fd)
+        raise InvalidRequest(f"{path} is no regular file")
     with os.fdopen(fd, "rb", buffering=0) as file:
-        status = os.fstat(fd)
-        if not stat.S_ISREG(status.st_mode):
-            raise InvalidRequest(f"{path} is no regular file")
         check_room(folder, status.st_size)
         while chunk := file.read(_COPY_BYTES):
             if writer.size_bytes == 0 and chunk[:4] != MAGIC:

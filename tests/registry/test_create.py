@@ -215,7 +215,7 @@ def test_create_from_bad_files_names_what_is_wrong(store: Store, write_gguf: Wri
         _create(store, model="m", files={"a.txt": text})
     with pytest.raises(InvalidGguf, match="cut short"):
         _create(store, model="m", files={"a.gguf": cut})
-    with pytest.raises(NotAvailable, match="split"):
+    with pytest.raises(InvalidGguf, match="split over 2 files"):
         _create(store, model="m", files={"a.gguf": split})
     with pytest.raises(InvalidRequest, match="no model weights"):
         _create(store, model="m", files={"a.gguf": projector})
