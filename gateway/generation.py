@@ -14,6 +14,7 @@ from actors.codec import encode_body
 from actors.errors import Bug
 from actors.messages.gateway_to_scheduler import JobKind
 from actors.messages.job import ChatPrompt, FillPrompt, JobBody, RawPrompt, Task, TokenPrompt
+from actors.messages.model import AdapterUse
 from actors.messages.runner_to_gateway import Finished, Prefill
 from gateway.connection import GatewayRequest
 from gateway.job import Job, JobRequest
@@ -39,6 +40,8 @@ class Generation:
     returns_context: bool = False
     splits_thinking: bool = False
     tells_prefill: bool = False
+    adapters: tuple[AdapterUse, ...] | None = None
+    """LoRA files; None: the model's own."""
 
     def body(self) -> JobBody:
         """Give the message body that the runner gets."""
@@ -52,6 +55,7 @@ class Generation:
             num_ctx=self.options.num_ctx,
             return_context=self.returns_context,
             tells_prefill=self.tells_prefill,
+            adapters=self.adapters,
         )
 
 

@@ -9,8 +9,9 @@ from typing import TypeVar
 
 import trio
 
-from actors.errors import ModelNotFound, NotAvailable, UnknownRenderer
+from actors.errors import ModelNotFound, UnknownRenderer
 from actors.messages.model import ModelDetails, ModelSpec
+from registry.adapters import check_adapter
 from registry.capabilities import EMBEDDING, capabilities_of
 from registry.engine import CHAT_TEMPLATE, PromptEngine, prompt_engine
 from registry.estimate import kv_bytes_per_token, n_ctx_train, n_layers
@@ -74,7 +75,6 @@ class Models:
             InvalidName: no model name.
             ModelNotFound: not installed; tells the name as it was given.
             InvalidManifest, InvalidGguf: it is damaged.
-            NotAvailable: it needs what this version cannot load.
         """
         return await self.in_thread(lambda: self._resolve(name))
 
@@ -92,9 +92,10 @@ class Models:
             installed = self.store.resolve(name)
         except ModelNotFound as error:
             raise ModelNotFound(name) from error
-        if installed.adapters:
-            raise NotAvailable("a LoRA adapter", f"create {installed.name.shortest} without its ADAPTER to use it")
         gguf = self.store.gguf(installed)
+        adapters = self.store.adapters(installed)
+        for adapter in adapters:
+            check_adapter(adapter, gguf, name=installed.name.shortest)
         capabilities = capabilities_of(installed, gguf)
         engine, jinja = prompt_engine(installed, gguf), gguf.text(CHAT_TEMPLATE)
         spec = ModelSpec(
@@ -102,11 +103,12 @@ class Models:
             name=installed.name.shortest,
             digest=installed.digest,
             weights_path=str(installed.weights_path),
-            weights_bytes=gguf.size_bytes,
+            weights_bytes=gguf.size_bytes + sum(adapter.size_bytes for adapter in adapters),
             n_layers=n_layers(gguf),
             n_ctx_train=n_ctx_train(gguf),
             kv_bytes_per_token=kv_bytes_per_token(gguf),
             is_embedding=EMBEDDING in capabilities,
+            adapters=tuple(map(str, installed.adapters)),
             details=details_of(installed),
         )
         return ServedModel(

@@ -13,6 +13,7 @@ import msgspec
 
 from actors.errors import BlobNotFound, InvalidDigest, InvalidGguf, InvalidRequest, NotAvailable
 from registry import estimate, layers, manifests
+from registry.adapters import check_adapter
 from registry.config import config_for
 from registry.digests import parse_digest
 from registry.engine import PromptEngine, engine_by_offers, scanned
@@ -158,6 +159,7 @@ class _Creation:
             gguf = self._read(name, digest)
             if _media_type(gguf) != manifests.ADAPTER:
                 raise InvalidRequest(f"{name} is no LoRA adapter")
+            check_adapter(gguf, self._weights(), name=name)
             self._layers += (NewLayer(self._layer(manifests.ADAPTER, digest)),)
 
     def _read(self, name: str, digest: str) -> GgufFile:

@@ -87,6 +87,15 @@ class Store:
         """
         return self._header(self._ggufs, model)
 
+    def adapters(self, model: InstalledModel) -> tuple[GgufFile, ...]:
+        """Give the headers of a model's adapters.
+
+        Raises:
+            InvalidGguf: a file is not as it must be.
+            InvalidManifest: a blob is missing.
+        """
+        return tuple(self._ggufs.get(path) for path in model.adapters)
+
     def gguf_head(self, model: InstalledModel) -> GgufFile:
         """Give the keys before the tokenizer's, without tensors: quick however large the vocabulary.
 

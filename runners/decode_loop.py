@@ -51,7 +51,12 @@ class DecodeLoop:
         self._model = Model(assignment.model.weights_path, assignment.plan, on_load)
         try:
             self._engines = Engines(
-                self._model, assignment.plan, self._outbox, self._ended, is_embedding=assignment.model.is_embedding
+                self._model,
+                assignment.plan,
+                self._outbox,
+                self._ended,
+                is_embedding=assignment.model.is_embedding,
+                adapters=assignment.model.adapters,
             )
         except BaseException:
             self._model.close()

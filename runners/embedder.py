@@ -18,6 +18,7 @@ from actors.messages.runner_to_gateway import DoneReason
 from actors.messages.runner_to_scheduler import Outcome
 from runners.embedding_jobs import Passage, PreparedEmbedding, RunningEmbedding
 from runners.embedding_shape import EmbeddingShape
+from runners.llama.adapters import Adapters
 from runners.llama.batch import Batch
 from runners.llama.embedding_context import EmbeddingContext
 from runners.llama.model import Model
@@ -41,12 +42,15 @@ class Embedder:
         shape: EmbeddingShape,
         outbox: Outbox,
         on_end: Callable[[JobRef, Outcome], None],
+        *,
+        adapters: Adapters | None = None,
     ) -> None:
         self._model = model
         self._plan = plan
         self._shape = shape
         self._outbox = outbox
         self._on_end = on_end
+        self._adapters = adapters or Adapters(model)
         self._n_threads = plan.n_threads
         self._context: EmbeddingContext | None = None
         self._batch = Batch(shape.n_batch)
@@ -67,6 +71,8 @@ class Embedder:
         if self._context is None:
             self._context = EmbeddingContext(self._model, self._plan, self._shape)
             self._context.set_threads(self._n_threads)
+            own = self._adapters.own
+            self._context.use_adapters(self._adapters.handles(own), [scale for _, scale in own])
             self._free = list(range(self._context.n_sequences))
         return self._context
 

@@ -14,11 +14,12 @@ idle moment.
 import time
 from collections.abc import Callable, Sequence
 
-from actors.errors import DecodeFailed, Failure
+from actors.errors import DecodeFailed, Failure, InvalidRequest
 from actors.messages.model import JobRef, LoadPlan, RunnerUse
 from actors.messages.runner_to_gateway import DoneReason
 from actors.messages.runner_to_scheduler import Outcome
 from runners.jobs import PreparedJob, RunningJob
+from runners.llama.adapters import Adapters
 from runners.llama.batch import Batch
 from runners.llama.context import Context
 from runners.llama.model import Model
@@ -45,6 +46,7 @@ class Engine:
         on_end: Callable[[JobRef, Outcome], None],
         *,
         costs: StepCosts | None = None,
+        adapters: Adapters | None = None,
     ) -> None:
         """Allocate the cache at its first size; `costs` are what steps take, if not as measured here.
 
@@ -52,6 +54,8 @@ class Engine:
             LoadFailed: there is no memory for it.
         """
         self._model = model
+        self._adapters = adapters or Adapters(model)
+        self._turns = 0
         self._plan = plan
         self._context = Context(model, plan, num_ctx=FIRST_NUM_CTX)
         self._n_threads = plan.n_threads
@@ -86,9 +90,18 @@ class Engine:
         if job.max_new_tokens <= job.n_resumed:
             self._end_unstarted(job)
             return True
-        slot = slot_for(job.prompt, self._slots)
+        try:
+            adapters = self._adapters.set_of(job.adapters, busy=self._busy_adapters(), detach=self._detach)
+        except InvalidRequest as error:
+            self._outbox.end(job.ref, error.as_failure())
+            self._on_end(job.ref, Outcome.FAILED)
+            return True
+        slot = slot_for(job.prompt, self._slots, adapters=adapters)
         if slot is None:
             return False
+        if slot.adapters != adapters:
+            self._clear(slot)
+            slot.adapters = adapters
         n_cached = self._reuse(slot, job.prompt)
         slot.job = RunningJob(
             prepared=job,
@@ -120,6 +133,8 @@ class Engine:
             self.grow()
         started_ns = time.perf_counter_ns()
         outputs = self._fill(shares)
+        adapters = shares[0].slot.adapters
+        self._context.use_adapters(self._adapters.handles(adapters), [scale for _, scale in adapters])
         try:
             self._context.decode(self._batch)
         except DecodeFailed as error:
@@ -168,13 +183,27 @@ class Engine:
         return job.most_drafted != 0 and not self._model.keeps_state
 
     def _pack(self) -> list[Share]:
-        n_decoding = sum(slot.is_decoding for slot in self._slots)
+        slots = self._slots_in_turn()
+        n_decoding = sum(slot.is_decoding for slot in slots)
         shares = pack(
-            self._slots,
+            slots,
             capacity=self._batch.capacity,
             prefill_tokens=self._budget.tokens(n_decoding=n_decoding),
         )
         return with_drafts(shares, costs=self._costs, num_ctx=self._plan.num_ctx, capacity=self._batch.capacity)
+
+    def _slots_in_turn(self) -> list[Slot]:
+        """Give the slots that step together: those with one set of adapters, the sets in turn."""
+        sets = list(dict.fromkeys(slot.adapters for slot in self._slots if slot.job is not None))
+        self._turns += 1
+        chosen = sets[self._turns % len(sets)] if sets else ()
+        return [slot for slot in self._slots if slot.adapters == chosen]
+
+    def _busy_adapters(self) -> set[str]:
+        return {path for slot in self._slots if slot.job is not None for path, _ in slot.adapters}
+
+    def _detach(self) -> None:
+        self._context.use_adapters((), ())
 
     def _fill(self, shares: Sequence[Share]) -> list[tuple[Share, int]]:
         """Put the shares into the batch and into the slots' histories; return from which positions tokens are due."""

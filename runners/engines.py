@@ -4,7 +4,7 @@ An embedding model has no engine for generations, so no cache of slots is made f
 and the embedder is told whether it must be brief.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -15,6 +15,7 @@ from runners.embedding_jobs import PreparedEmbedding
 from runners.embedding_shape import embedding_shape
 from runners.engine import Engine
 from runners.jobs import PreparedJob
+from runners.llama.adapters import Adapters
 from runners.llama.model import Model
 from runners.outbox import Outbox
 
@@ -30,14 +31,16 @@ class Engines:
         on_end: Callable[[JobRef, Outcome], None],
         *,
         is_embedding: bool,
+        adapters: Sequence[str] = (),
     ) -> None:
         """Allocate what the model needs at once.
 
         Raises:
-            LoadFailed: there is no memory for it.
+            LoadFailed: there is no memory for it, or llama.cpp refused an adapter.
         """
-        self._embedder = Embedder(model, plan, embedding_shape(model, plan), outbox, on_end)
-        self._generator = None if is_embedding else Engine(model, plan, outbox, on_end)
+        loaded = Adapters(model, adapters)
+        self._embedder = Embedder(model, plan, embedding_shape(model, plan), outbox, on_end, adapters=loaded)
+        self._generator = None if is_embedding else Engine(model, plan, outbox, on_end, adapters=loaded)
         if is_embedding:
             self._embedder.open()
 

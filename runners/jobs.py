@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 
 from actors.messages.job import SamplingOptions
-from actors.messages.model import JobRef
+from actors.messages.model import AdapterUse, JobRef
 from runners.detokenize import Utf8Stream
 from runners.llama.sampler import Sampler
 from runners.lookup import PromptLookup
@@ -23,6 +23,8 @@ class PreparedJob:
     """At least 0, and such that prompt and answer fit the slot."""
     stop: tuple[str, ...]
     return_context: bool
+    adapters: tuple[AdapterUse, ...] | None = None
+    """LoRA files; None: the model's own."""
     truncated_messages: int = 0
     truncated_tokens: int = 0
     prompt_tail: str = ""

@@ -77,6 +77,7 @@ class PromptPreparer:
             max_new_tokens=0 if body.render_only else room if body.num_predict < 0 else min(body.num_predict, room),
             stop=body.stop,
             return_context=body.return_context,
+            adapters=body.adapters,
             truncated_messages=n_messages,
             truncated_tokens=n_cut,
             prompt_tail=prompt.text[-_TAIL_CHARS:] if isinstance(body.prompt, ChatPrompt) else "",

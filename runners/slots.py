@@ -9,6 +9,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from runners.jobs import RunningJob
+from runners.llama.adapters import NO_ADAPTERS, AdapterSet
 
 HOLE_COST_TOKENS = 32
 """Prefill of so many tokens takes about as long as a hole between running slots costs an answer of usual length."""
@@ -25,6 +26,8 @@ class Slot:
 
     index: int
     tokens: list[int] = dataclasses.field(default_factory=list)
+    adapters: AdapterSet = NO_ADAPTERS
+    """What the cells were computed with; a job with another set shares nothing with them."""
     job: RunningJob | None = None
     next_token: int | None = None
     """Sampled and not yet decoded; None while the job's prompt is being prefilled."""
@@ -56,12 +59,12 @@ def common_prefix(left: Sequence[int], right: Sequence[int]) -> int:
     return low
 
 
-def slot_for(prompt: Sequence[int], slots: Sequence[Slot]) -> Slot | None:
+def slot_for(prompt: Sequence[int], slots: Sequence[Slot], *, adapters: AdapterSet = NO_ADAPTERS) -> Slot | None:
     """Choose the slot for a new job, None when all are taken; among equals the least recently used."""
     taken = {slot.index for slot in slots if slot.job is not None}
 
     def worth(slot: Slot) -> float:
-        shared = common_prefix(prompt, slot.tokens)
+        shared = common_prefix(prompt, slot.tokens) if slot.adapters == adapters else 0
         lost = (len(slot.tokens) - shared) * REVISIT_CHANCE
         makes_hole = bool(taken) and not {slot.index - 1, slot.index + 1} & taken
         return shared - lost - HOLE_COST_TOKENS * makes_hole

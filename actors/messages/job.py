@@ -5,6 +5,8 @@ from typing import Any
 
 import msgspec
 
+from actors.messages.model import AdapterUse
+
 
 class Task(enum.StrEnum):
     """What the runner shall do with a prompt; all but the first need no slot and end with one `Finished`."""
@@ -170,6 +172,8 @@ class JobBody(msgspec.Struct, frozen=True, kw_only=True, tag="generate"):
     """Tokens at the front that a cut in the middle and a shift spare."""
     num_ctx: int | None = None
     """The caller's own context limit, at most the runner's."""
+    adapters: tuple[AdapterUse, ...] | None = None
+    """LoRA files to use for this job; None: the model's own."""
     return_context: bool = False
     render_only: bool = False
     """Answer with the rendered prompt as text, and its tokens if `return_context`; nothing is generated."""

@@ -33,7 +33,16 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
     kv_bytes_per_token: int
     """Keys and values of one token over all layers, for f16 caches."""
     is_embedding: bool = False
+    adapters: tuple[str, ...] = ()
+    """LoRA files that are part of the model, used at full strength unless a job says otherwise."""
     details: ModelDetails = ModelDetails()
+
+
+class AdapterUse(msgspec.Struct, frozen=True):
+    """A LoRA file, and how strongly it shall work."""
+
+    path: str
+    scale: float = 1.0
 
 
 class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):

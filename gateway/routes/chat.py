@@ -7,6 +7,7 @@ from quart import Blueprint, Response
 from actors.errors import ModelNameRequired
 from actors.messages.job import ChatMessage, ChatPrompt, ToolCall, ToolFunction
 from gateway import checks
+from gateway.adapters import adapters_of
 from gateway.generation import Generation, begin, chat_think, load, start
 from gateway.models import ServedModel
 from gateway.options import request_options
@@ -57,6 +58,7 @@ def chat_routes(worker: Worker) -> Blueprint:
             tells_prefill=bool(body.progress),
             truncate=body.truncate is not False,
             splits_thinking=model.can(THINKING),
+            adapters=await adapters_of(worker.models, model, body.lora),
         )
         if body.progress and body.stream is not False:
             return await watched_response(worker.jobs, await start(worker.jobs, current_request(), generation), writer)

@@ -6,6 +6,7 @@ from quart import Blueprint, Response
 
 from actors.messages.job import ChatMessage, ChatPrompt, FillPrompt, RawPrompt
 from gateway import checks
+from gateway.adapters import adapters_of
 from gateway.generation import Generation, begin, chat_think, load, start
 from gateway.models import ServedModel
 from gateway.options import request_options
@@ -54,6 +55,7 @@ def generate_routes(worker: Worker) -> Blueprint:
             truncate=body.truncate is not False,
             returns_context=not body.raw,
             splits_thinking=not body.raw and model.can(THINKING),
+            adapters=await adapters_of(worker.models, model, body.lora),
         )
         if body.progress and body.stream is not False:
             return await watched_response(worker.jobs, await start(worker.jobs, current_request(), generation), writer)

@@ -7,6 +7,7 @@ from quart import Blueprint, Response
 from actors.errors import InvalidRequest, ModelNameRequired, NotAvailable
 from actors.messages.job import ChatPrompt
 from gateway import checks
+from gateway.adapters import adapters_of
 from gateway.generation import Generation, begin, chat_think
 from gateway.options import request_options
 from gateway.routes.answering import json_response, openai_frames, openai_usage
@@ -47,6 +48,7 @@ def openai_chat_routes(worker: Worker) -> Blueprint:
             options=request_options(model.installed.parameters, _options(body)),
             prompt=ChatPrompt(messages=conversation(model, messages), think=chat_think(model, think)),
             splits_thinking=model.can(THINKING),
+            adapters=await adapters_of(worker.models, model, body.lora),
         )
         answer = await begin(worker.jobs, current_request(), generation)
         writer = ChatCompletionWriter(body.model)

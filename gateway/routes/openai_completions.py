@@ -1,5 +1,6 @@
 """`POST /v1/completions`: the prompt goes through the model's template, as one turn of a chat."""
 
+import dataclasses
 from typing import Any
 
 from quart import Blueprint, Response
@@ -7,6 +8,7 @@ from quart import Blueprint, Response
 from actors.errors import InvalidRequest
 from actors.messages.job import ChatMessage, ChatPrompt, FillPrompt
 from gateway import checks
+from gateway.adapters import adapters_of
 from gateway.generation import Generation, begin, chat_think, load
 from gateway.models import ServedModel
 from gateway.options import RequestOptions, request_options
@@ -39,7 +41,11 @@ def openai_completion_routes(worker: Worker) -> Blueprint:
                 return Response(writer.end("load", NO_USAGE), content_type=EVENT_STREAM)
             return json_response(writer.whole("", "load", NO_USAGE), JSON)
         checks.check_debug(wanted=body.debug_render_only)
-        answer = await begin(worker.jobs, current_request(), _generation(model, options, _prompt(model, body, fill)))
+        generation = dataclasses.replace(
+            _generation(model, options, _prompt(model, body, fill)),
+            adapters=await adapters_of(worker.models, model, body.lora),
+        )
+        answer = await begin(worker.jobs, current_request(), generation)
         if not body.stream:
             part = await answer.whole()
             return json_response(writer.whole(part.text, part.reason, openai_usage(part)), JSON)

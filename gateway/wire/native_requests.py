@@ -31,6 +31,7 @@ class Inference(RequestBody, frozen=True, kw_only=True):
     top_logprobs: int | None = None
     progress: bool | None = None
     """Whether a stream tells its progress before the first token; ours alone."""
+    lora: Any = None
     debug_render_only: bool | None = msgspec.field(name="_debug_render_only", default=None)
 
 

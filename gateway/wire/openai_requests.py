@@ -42,6 +42,7 @@ class Sampling(RequestBody, frozen=True, kw_only=True):
     frequency_penalty: float | None = None
     presence_penalty: float | None = None
     stop: Any = None
+    lora: Any = None
     debug_render_only: bool | None = msgspec.field(name="_debug_render_only", default=None)
 
     @property

@@ -5,6 +5,7 @@ with eight sequences of 620 own tokens: 175 tokens/s split, 38.5 unified.
 """
 
 import ctypes
+from collections.abc import Sequence
 from typing import Any
 
 from actors.errors import DecodeFailed, LoadFailed
@@ -14,6 +15,14 @@ from runners.llama.binding import last_errors, native
 from runners.llama.model import Model
 
 _CONTEXT_PADDING = 256  # llama.cpp pads the cells of a stream to a multiple of this
+
+
+def use_adapters(context: Any, handles: Sequence[Any], scales: Sequence[float]) -> None:
+    """Give a native context a set of adapters in place of that which it has."""
+    count = len(handles)
+    native.llama_set_adapters_lora(
+        context, (native.llama_adapter_lora_p_ctypes * count)(*handles), count, (ctypes.c_float * count)(*scales)
+    )
 
 
 class Context:
@@ -49,6 +58,10 @@ class Context:
         if status != 0:
             raise DecodeFailed(f"llama.cpp could not evaluate a batch of {len(batch)} tokens (status {status})")
         native.llama_synchronize(self.handle)  # sampling would wait for the device anyway; here it is measured
+
+    def use_adapters(self, handles: Sequence[Any], scales: Sequence[float]) -> None:
+        """Decode with this set of adapters from now on; free where the context has it already."""
+        use_adapters(self.handle, handles, scales)
 
     def cut(self, sequence: int, *, keep_tokens: int) -> bool:
         """Drop all cells of a sequence from position `keep_tokens` on.

@@ -6,6 +6,7 @@ ubatch only, and a split cache would cut inputs of different lengths into severa
 """
 
 import ctypes
+from collections.abc import Sequence
 from typing import Any
 
 from actors.errors import DecodeFailed, LoadFailed
@@ -13,6 +14,7 @@ from actors.messages.model import LoadPlan
 from runners.embedding_shape import EmbeddingShape
 from runners.llama.batch import Batch
 from runners.llama.binding import last_errors, native
+from runners.llama.context import use_adapters
 from runners.llama.model import Model
 
 _MOST_SEQUENCES = 64
@@ -46,6 +48,10 @@ class EmbeddingContext:
             raise LoadFailed(f"llama.cpp could not create a context for embeddings: {last_errors()}")
         self._memory = native.llama_get_memory(self._handle)
         self._width = 1 if shape.is_reranker else native.llama_model_n_embd_out(model.handle)
+
+    def use_adapters(self, handles: Sequence[Any], scales: Sequence[float]) -> None:
+        """Decode with this set of adapters from now on."""
+        use_adapters(self._handle, handles, scales)
 
     def decode(self, batch: Batch) -> None:
         """Evaluate a batch, every token of which is an output.

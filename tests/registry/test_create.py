@@ -130,8 +130,13 @@ def test_create_source_wins_over_files(store: Store, base: str) -> None:
 def test_create_with_projector_and_adapter_gives_them_their_layers(store: Store, write_gguf: WriteGguf) -> None:
     """Files are told apart by their metadata, whatever their names."""
     weights = store.blobs.add_file(write_gguf("w.gguf", llama__block_count=1))
+
+    def write_lora_header(name: str) -> Path:
+        factors = {"token_embd.weight.lora_a": (4, 8), "token_embd.weight.lora_b": (8, 4)}
+        return write_gguf(name, general__type="adapter", adapter__type="lora", tensors=factors)
+
     vision = store.blobs.add_file(write_gguf("v.gguf", architecture="clip", clip__has_vision_encoder=True))
-    lora = store.blobs.add_file(write_gguf("l.gguf", general__type="adapter"))
+    lora = store.blobs.add_file(write_lora_header("l.gguf"))
     _create(store, model="m", files={"b.gguf": weights, "a.gguf": vision}, adapters={"l.gguf": lora})
     model = store.resolve("m")
     assert [layer.digest for layer in model.manifest.of_type(PROJECTOR)] == [vision]

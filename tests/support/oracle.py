@@ -25,7 +25,9 @@ class GreedyAnswer:
     margins: list[float]
 
 
-def greedy_answer(path: Path, prompt: list[int], *, n_tokens: int) -> GreedyAnswer:
+def greedy_answer(
+    path: Path, prompt: list[int], *, n_tokens: int, adapters: Sequence[tuple[Path, float]] = ()
+) -> GreedyAnswer:
     """Decode `n_tokens` greedily after `prompt`, ending early at an end-of-generation token (included)."""
     native.llama_backend_init()
     model_params = native.llama_model_default_params()
@@ -34,6 +36,13 @@ def greedy_answer(path: Path, prompt: list[int], *, n_tokens: int) -> GreedyAnsw
     params = native.llama_context_default_params()
     params.n_ctx, params.n_batch, params.n_threads, params.n_threads_batch = 2048, 2048, 1, 1
     context = native.llama_init_from_model(model, params)
+    handles = [native.llama_adapter_lora_init(model, str(file).encode()) for file, _ in adapters]
+    native.llama_set_adapters_lora(
+        context,
+        (native.llama_adapter_lora_p_ctypes * len(handles))(*handles),
+        len(handles),
+        (ctypes.c_float * len(handles))(*[scale for _, scale in adapters]),
+    )
     vocab = native.llama_model_get_vocab(model)
     n_vocab = native.llama_vocab_n_tokens(vocab)
     tokens: list[int] = []
