@@ -14,7 +14,7 @@ from runners.jobs import PreparedJob
 from runners.llama.adapters import MOST_LOADED, Adapters
 from runners.llama.binding import start_backend
 from runners.llama.model import Model
-from tests.runners.test_engine import Bench
+from tests.support.engine_bench import Bench
 from tests.support.oracle import first_difference, greedy_answer
 from tests.support.tiny_lora import write_lora
 
