@@ -12,6 +12,8 @@ from actors.errors import DecodeFailed, LoadFailed
 from actors.messages.model import LoadPlan
 from runners.llama.batch import Batch
 from runners.llama.binding import last_errors, native
+from runners.llama.cells import convert
+from runners.llama.layout import layout_for
 from runners.llama.model import Model
 
 _CONTEXT_PADDING = 256  # llama.cpp pads the cells of a stream to a multiple of this
@@ -42,6 +44,9 @@ class Context:
         params.n_batch = params.n_ubatch = plan.n_batch
         params.n_threads = params.n_threads_batch = plan.n_threads
         params.kv_unified = False
+        self.layout = layout_for(model, plan, num_ctx=self.num_ctx)
+        params.flash_attn_type = self.layout.flash_attention
+        params.type_k, params.type_v = self.layout.key_type, self.layout.value_type
         params.no_perf = True
         self.handle: Any = native.llama_init_from_model(model.handle, params)
         if not self.handle:
@@ -81,11 +86,23 @@ class Context:
         Raises:
             DecodeFailed: the state does not fit here.
         """
-        size = native.llama_state_seq_get_size(other.handle, sequence)
+        state = other.state(sequence)
+        if other.layout != self.layout:
+            state = convert(state, value_type=self.layout.value_type, transposed=self.layout.transposes_values)
+        if not self.restore(sequence, state):
+            raise DecodeFailed(f"llama.cpp could not move slot {sequence} of {len(state)} bytes to a larger context")
+
+    def state(self, sequence: int) -> bytes:
+        """Copy a sequence's cells out."""
+        size = native.llama_state_seq_get_size(self.handle, sequence)
         state = (ctypes.c_uint8 * size)()
-        n_read = native.llama_state_seq_get_data(other.handle, state, size, sequence)
-        if native.llama_state_seq_set_data(self.handle, state, n_read, sequence) == 0:
-            raise DecodeFailed(f"llama.cpp could not move slot {sequence} of {n_read} bytes to a larger context")
+        n_read = native.llama_state_seq_get_data(self.handle, state, size, sequence)
+        return bytes(memoryview(state)[:n_read])
+
+    def restore(self, sequence: int, state: bytes) -> bool:
+        """Give a sequence, which must be empty, the cells of a `state` of the same layout; False if they do not fit."""
+        buffer = (ctypes.c_uint8 * len(state)).from_buffer_copy(state)
+        return native.llama_state_seq_set_data(self.handle, buffer, len(state), sequence) != 0
 
     def set_threads(self, n_threads: int) -> None:
         """Use so many threads from the next decode on."""

@@ -15,6 +15,7 @@ from runners.llama.binding import last_errors, native
 
 _PIECE_BYTES = 64
 _METADATA_BYTES = 256
+_MANY_POSITIONS = frozenset({8, 24, 40})  # enum llama_rope_type: MROPE, VISION, IMROPE
 _LOAD_AUTO, _LOAD_PLAIN, _LOAD_MMAP = -1, 0, 1  # enum llama_load_mode
 
 
@@ -54,6 +55,11 @@ class Model:
             self.handle
         )
         """True iff a sequence has a state besides its cells, or instead of them."""
+        self.has_plain_cells: bool = not self.keeps_state and (
+            native.llama_model_rope_type(self.handle) not in _MANY_POSITIONS
+            and self.metadata("attention.kv_lora_rank") is None
+        )
+        """True iff a cell is one position with a key and a value in every layer."""
 
     def metadata(self, key: str) -> str | None:
         """Look up one of the architecture's keys in the file's metadata, as text; None when it is absent."""

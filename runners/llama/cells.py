@@ -1,0 +1,116 @@
+"""The cells of one sequence as llama.cpp serialises them, and their conversion from one cache layout to another.
+
+Format: `llama_kv_cache::state_write` of the llama.cpp that is pinned, little-endian. One cache, or two for a sliding
+window, each:
+
+    u32 streams; per stream: u32 cells, and if there are any
+        per cell: i32 position, u32 sequences, i32 sequence each
+        u32 values are transposed, u32 layers
+        per layer the keys: i32 type, u64 bytes per row, rows
+        per layer the values: i32 type, u64 bytes per row, rows; transposed: i32 type, u32 bytes per element,
+        u32 width, then each dimension's elements of all cells
+"""
+
+import struct
+from typing import Any, Final
+
+import numpy as np
+
+from actors.errors import DecodeFailed
+
+F16: Final = 1
+BF16: Final = 30
+_CODES = {F16: np.dtype("<f2"), BF16: np.dtype("<u2")}
+
+
+class _Cursor:
+    """Reads forward through a state; an end that comes too early is an error."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = memoryview(data)
+        self.at = 0
+
+    @property
+    def is_done(self) -> bool:
+        return self.at == len(self._data)
+
+    def take(self, size: int) -> memoryview:
+        if size > len(self._data) - self.at:
+            raise DecodeFailed("a saved sequence ends early")
+        self.at += size
+        return self._data[self.at - size : self.at]
+
+    def number(self, code: str) -> int:
+        return int(struct.unpack(f"<{code}", self.take(struct.calcsize(code)))[0])
+
+
+def convert(state: bytes, *, value_type: int, transposed: bool) -> bytes:
+    """Rewrite a sequence's state so that its values have another type and order; keys stay as they are.
+
+    Raises:
+        DecodeFailed: it is not such a state, or has types other than f16 and bf16.
+    """
+    cursor = _Cursor(state)
+    out: list[bytes | memoryview] = []
+    while not cursor.is_done:
+        _convert_cache(cursor, out, value_type=value_type, transposed=transposed)
+    return b"".join(out)
+
+
+def _convert_cache(cursor: _Cursor, out: list[bytes | memoryview], *, value_type: int, transposed: bool) -> None:
+    n_streams = cursor.number("I")
+    out.append(struct.pack("<I", n_streams))
+    for _ in range(n_streams):
+        n_cells = cursor.number("I")
+        out.append(struct.pack("<I", n_cells))
+        if not n_cells:
+            continue
+        out.append(_cell_heads(cursor, n_cells))
+        was_transposed, n_layers = bool(cursor.number("I")), cursor.number("I")
+        out.append(struct.pack("<II", transposed, n_layers))
+        for _ in range(n_layers):
+            start = cursor.take(12)
+            out += [start, cursor.take(struct.unpack("<iQ", start)[1] * n_cells)]
+        for _ in range(n_layers):
+            values = _read_values(cursor, n_cells, was_transposed=was_transposed)
+            out += _write_values(values, value_type=value_type, transposed=transposed)
+
+
+def _cell_heads(cursor: _Cursor, n_cells: int) -> bytes:
+    heads = bytearray()
+    for _ in range(n_cells):
+        head = cursor.take(8)
+        heads += head
+        heads += cursor.take(4 * struct.unpack("<iI", head)[1])
+    return bytes(heads)
+
+
+def _read_values(cursor: _Cursor, n_cells: int, *, was_transposed: bool) -> "np.ndarray[Any, np.dtype[np.float32]]":
+    """Read one layer's values, float32 of shape (cells, width)."""
+    kind = cursor.number("i")
+    code = _CODES.get(kind)
+    if code is None:
+        raise DecodeFailed(f"a saved sequence has values of type {kind}, which has no other layout")
+    if was_transposed:
+        cursor.number("I")
+        width = cursor.number("I")
+    else:
+        width = cursor.number("Q") // code.itemsize
+    raw = np.frombuffer(cursor.take(n_cells * width * code.itemsize), dtype=code)
+    numbers = raw.astype(np.float32) if kind == F16 else (raw.astype(np.uint32) << 16).view(np.float32)
+    return numbers.reshape(width, n_cells).T if was_transposed else numbers.reshape(n_cells, width)
+
+
+def _write_values(
+    values: "np.ndarray[Any, np.dtype[np.float32]]", *, value_type: int, transposed: bool
+) -> list[bytes | memoryview]:
+    width = values.shape[1]
+    rows = np.ascontiguousarray(values.T if transposed else values)
+    if value_type == F16:
+        data = rows.astype("<f2").tobytes()
+    else:
+        bits = rows.view(np.uint32)
+        data = ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype("<u2").tobytes()  # to the nearest, ties to even
+    size = _CODES[value_type].itemsize
+    head = struct.pack("<iII", value_type, size, width) if transposed else struct.pack("<iQ", value_type, size * width)
+    return [head, data]

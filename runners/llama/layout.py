@@ -1,0 +1,60 @@
+"""How the KV cache lies in memory: its types, and whether llama.cpp's flash attention works on it.
+
+llama.cpp's own choice, flash attention over f16 keys and values, is the slowest of three for single tokens on x86
+processors. Milliseconds per step of one sequence (SmolLM2-135M Q4_1, two cores, medians of one run), and seconds for
+a prompt:
+
+| cached tokens | f16, flash | f16 keys, bf16 values, flash | f16, no flash |
+|---|---|---|---|
+| 40 | 11.0 | 10.4 | 11.9 |
+| 500 | 18.5 (1.5 s) | 13.1 (1.75 s) | 12.7 (1.65 s) |
+| 1,500 | 28 (5.0 s) | 19 (7.7 s) | 15.6 (5.3 s) |
+
+So a cache of few tokens takes bf16 values, which flash attention adds up in f32, and a longer one goes without.
+"""
+
+import dataclasses
+import platform
+
+from actors.messages.model import LoadPlan
+from runners.llama.binding import native
+from runners.llama.model import Model
+
+SHORT_CTX = 512
+"""Tokens per slot up to which the layout for short caches pays."""
+_MOST_SCORES_BYTES = 512 * 1024 * 1024
+"""Without flash attention the scores of a whole batch over the whole cache are held at once, in f32."""
+_FLASH_AUTO, _FLASH_OFF = -1, 0  # enum llama_flash_attn_type
+_F16, _BF16 = 1, 30  # enum ggml_type
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Layout:
+    """Types of the cache (enum ggml_type) and flash attention (enum llama_flash_attn_type)."""
+
+    flash_attention: int
+    key_type: int
+    value_type: int
+
+    @property
+    def transposes_values(self) -> bool:
+        """True iff the values of one dimension lie side by side."""
+        return self.flash_attention == _FLASH_OFF
+
+
+LLAMA_CPPS = Layout(_FLASH_AUTO, _F16, _F16)
+SHORT = Layout(_FLASH_AUTO, _F16, _BF16)
+LONG = Layout(_FLASH_OFF, _F16, _F16)
+
+
+def layout_for(model: Model, plan: LoadPlan, *, num_ctx: int) -> Layout:
+    """Choose the layout of a cache of `num_ctx` tokens per slot.
+
+    All layouts of a model can be converted into each other, so what cannot be gets llama.cpp's own throughout.
+    """
+    is_measured = platform.machine() in {"x86_64", "AMD64"} and not plan.n_gpu_layers
+    if not is_measured or not model.has_plain_cells:
+        return LLAMA_CPPS
+    if plan.num_ctx * plan.n_batch * native.llama_model_n_head(model.handle) * 4 > _MOST_SCORES_BYTES:
+        return LLAMA_CPPS
+    return SHORT if num_ctx <= SHORT_CTX else LONG
