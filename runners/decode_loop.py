@@ -21,8 +21,6 @@ from runners.publisher import Publisher, Subscribed, Unsubscribed
 log = get_logger(__name__)
 
 _USE_EVERY_S = 0.5
-_GROW_AFTER_S = 0.25
-"""Idle time after which the cache takes its planned size, so that no later request waits for it."""
 _BLOCKED_WAIT_S = 0.01
 """A gateway's queue is full: look again after this, as the socket tells only of input."""
 
@@ -162,8 +160,4 @@ class DecodeLoop:
         timeout_s = None if deadline is None else max(0.0, deadline - time.monotonic())
         if not is_flushed:
             timeout_s = _BLOCKED_WAIT_S
-        elif not self._engines.is_grown and not len(self._admission):
-            timeout_s = _GROW_AFTER_S
-        was_woken = self._publisher.wait(timeout_s)
-        if timeout_s == _GROW_AFTER_S and not was_woken:
-            self._engines.grow()
+        self._publisher.wait(timeout_s)

@@ -6,9 +6,9 @@ decode thread; nothing blocks but llama.cpp itself. Each capability lives in a f
 
 Every admitted job ends exactly once: finished, failed or cancelled.
 
-The cache starts small and grows once, to what was planned: llama.cpp zeroes it at once, which takes longer than to
-load a small model (755 MB: 0.31 s, of 0.45 s to the first token). It grows when a sequence needs more, or in the first
-idle moment.
+The cache starts small and grows when a sequence needs more, by powers of two up to what was planned: llama.cpp zeroes
+it at once, which takes longer than to load a small model (755 MB: 0.31 s, of 0.45 s to the first token), and a short
+cache has a quicker layout (runners/llama/layout.py).
 """
 
 import time
@@ -22,6 +22,7 @@ from runners.jobs import PreparedJob, RunningJob
 from runners.llama.adapters import Adapters
 from runners.llama.batch import Batch
 from runners.llama.context import Context
+from runners.llama.layout import SHORT_CTX
 from runners.llama.model import Model
 from runners.llama.sampler import Sampler
 from runners.lookup import PromptLookup
@@ -31,8 +32,11 @@ from runners.slots import Slot, common_prefix, slot_for
 from runners.speculate import StepCosts, with_drafts
 from runners.stops import StopMatcher
 
-FIRST_NUM_CTX = 512
+FIRST_NUM_CTX = SHORT_CTX
 """Tokens per slot until the cache grows: a question and its answer."""
+_SECOND_NUM_CTX = 2048
+_ANSWER_TOKENS = 64
+"""Room for an answer's beginning that a prompt shall find, lest the cache grow when it has just been evaluated."""
 
 
 class Engine:
@@ -57,7 +61,8 @@ class Engine:
         self._adapters = adapters or Adapters(model)
         self._turns = 0
         self._plan = plan
-        self._context = Context(model, plan, num_ctx=FIRST_NUM_CTX)
+        # What a device has free now may be taken later.
+        self._context = Context(model, plan, num_ctx=plan.num_ctx if plan.n_gpu_layers else FIRST_NUM_CTX)
         self._n_threads = plan.n_threads
         self._outbox = outbox
         self._on_end = on_end
@@ -102,6 +107,7 @@ class Engine:
         if slot.adapters != adapters:
             self._clear(slot)
             slot.adapters = adapters
+        self._make_room(min(len(job.prompt) + _ANSWER_TOKENS, self._plan.num_ctx))
         n_cached = self._reuse(slot, job.prompt)
         slot.job = RunningJob(
             prepared=job,
@@ -129,8 +135,7 @@ class Engine:
         shares = self._pack()
         if not shares:
             return False
-        if max(len(share.slot.tokens) + share.n_tokens for share in shares) > self._context.num_ctx:
-            self.grow()
+        self._make_room(max(len(share.slot.tokens) + share.n_tokens for share in shares))
         started_ns = time.perf_counter_ns()
         outputs = self._fill(shares)
         adapters = shares[0].slot.adapters
@@ -154,17 +159,17 @@ class Engine:
         self._costs.forget()
 
     @property
-    def is_grown(self) -> bool:
-        """True iff the cache has its planned size."""
-        return self._context.num_ctx >= self._plan.num_ctx
+    def num_ctx(self) -> int:
+        """Tokens that a slot of the cache holds now."""
+        return self._context.num_ctx
 
-    def grow(self) -> None:
-        """Give the cache its planned size; running jobs keep their cells.
+    def grow(self, num_ctx: int) -> None:
+        """Give every slot `num_ctx` tokens; running jobs keep their cells.
 
         Raises:
             LoadFailed: there is no memory for it.
         """
-        small, self._context = self._context, Context(self._model, self._plan)
+        small, self._context = self._context, Context(self._model, self._plan, num_ctx=num_ctx)
         self._context.set_threads(self._n_threads)
         for slot in self._slots:
             if slot.tokens:
@@ -181,6 +186,12 @@ class Engine:
 
     def _speculates(self, job: PreparedJob) -> bool:
         return job.most_drafted != 0 and not self._model.keeps_state
+
+    def _make_room(self, n_tokens: int) -> None:
+        """Have a cache whose slots hold so many tokens each."""
+        if n_tokens > self._context.num_ctx:
+            power_of_two = 1 << (n_tokens - 1).bit_length()
+            self.grow(min(self._plan.num_ctx, max(_SECOND_NUM_CTX, power_of_two)))
 
     def _pack(self) -> list[Share]:
         slots = self._slots_in_turn()

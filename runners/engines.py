@@ -78,20 +78,6 @@ class Engines:
             self._generator.set_threads(n_threads)
         self._embedder.set_threads(n_threads)
 
-    @property
-    def is_grown(self) -> bool:
-        """True iff the cache has its planned size."""
-        return self._generator is None or self._generator.is_grown
-
-    def grow(self) -> None:
-        """Give the cache its planned size.
-
-        Raises:
-            LoadFailed: there is no memory for it.
-        """
-        if self._generator is not None:
-            self._generator.grow()
-
     def close(self) -> None:
         """Free caches, samplers and buffers; idempotent. The model stays the caller's."""
         if self._generator is not None:

@@ -76,13 +76,12 @@ class Publisher:
                 log.error("dropped a message from a gateway: %s", error)
         return received
 
-    def wait(self, timeout_s: float | None) -> bool:
-        """Sleep until a gateway sent something or `wake` was called; False when the time was over first."""
+    def wait(self, timeout_s: float | None) -> None:
+        """Sleep until a gateway sent something, `wake` was called or the time is over."""
         ready = self._poller.poll(None if timeout_s is None else max(0, round(timeout_s * 1000)))
         for source, _ in ready:
             if source == self._wake_fd:
                 os.eventfd_read(self._wake_fd)
-        return bool(ready)
 
     def wake(self) -> None:
         """End a `wait`, now or the next one; the only method for other threads."""

@@ -1,7 +1,7 @@
 """The cells of one sequence as llama.cpp serialises them, and their conversion from one cache layout to another.
 
-Format: `llama_kv_cache::state_write` of the llama.cpp that is pinned, little-endian. One cache, or two for a sliding
-window, each:
+Format: `llama_state_seq_get_data` of the llama.cpp that is pinned, little-endian. u32 magic, i32 sequence, then one
+cache, or two for a sliding window, each (`llama_kv_cache::state_write`):
 
     u32 streams; per stream: u32 cells, and if there are any
         per cell: i32 position, u32 sequences, i32 sequence each
@@ -20,6 +20,7 @@ from actors.errors import DecodeFailed
 
 F16: Final = 1
 BF16: Final = 30
+_HEAD_BYTES = 8
 _CODES = {F16: np.dtype("<f2"), BF16: np.dtype("<u2")}
 
 
@@ -51,7 +52,7 @@ def convert(state: bytes, *, value_type: int, transposed: bool) -> bytes:
         DecodeFailed: it is not such a state, or has types other than f16 and bf16.
     """
     cursor = _Cursor(state)
-    out: list[bytes | memoryview] = []
+    out: list[bytes | memoryview] = [cursor.take(_HEAD_BYTES)]
     while not cursor.is_done:
         _convert_cache(cursor, out, value_type=value_type, transposed=transposed)
     return b"".join(out)

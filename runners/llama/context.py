@@ -102,7 +102,7 @@ class Context:
     def restore(self, sequence: int, state: bytes) -> bool:
         """Give a sequence, which must be empty, the cells of a `state` of the same layout; False if they do not fit."""
         buffer = (ctypes.c_uint8 * len(state)).from_buffer_copy(state)
-        return native.llama_state_seq_set_data(self.handle, buffer, len(state), sequence) != 0
+        return bool(native.llama_state_seq_set_data(self.handle, buffer, len(state), sequence))
 
     def set_threads(self, n_threads: int) -> None:
         """Use so many threads from the next decode on."""

@@ -80,7 +80,7 @@ def _rate(model: Model, plan: LoadPlan, slots: tuple[int, ...], seconds: float) 
 
     outbox = Outbox(hear)
     engine = Engine(model, plan, outbox, lambda ref, _outcome: ended.add(ref.job_id))
-    engine.grow()  # now, not in the middle of the measurement
+    engine.grow(_NUM_CTX)  # now, not in the middle of the measurement
     # A fresh engine fills its slots in ascending order, so a job's number is its slot's.
     for number, prompt in zip(range(_N_SLOTS), long_stories(), strict=False):
         engine.admit(_job(model, str(number), prompt))

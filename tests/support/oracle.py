@@ -6,12 +6,15 @@ the two best logits were at each step, because the shape of a batch may flip a n
 
 import ctypes
 import dataclasses
+import platform
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import llama_cpp.llama_cpp as native
 import numpy as np
+
+from runners.llama.layout import LLAMA_CPPS, LONG, SHORT, SHORT_CTX, Layout
 
 NEAR_TIE = 0.25
 """Logit distance below which a difference between two shapes of batch is rounding, not an error."""
@@ -26,15 +29,27 @@ class GreedyAnswer:
 
 
 def greedy_answer(
-    path: Path, prompt: list[int], *, n_tokens: int, adapters: Sequence[tuple[Path, float]] = ()
+    path: Path,
+    prompt: list[int],
+    *,
+    n_tokens: int,
+    adapters: Sequence[tuple[Path, float]] = (),
+    layout: Layout | None = None,
 ) -> GreedyAnswer:
-    """Decode `n_tokens` greedily after `prompt`, ending early at an end-of-generation token (included)."""
+    """Decode `n_tokens` greedily after `prompt`, ending early at an end-of-generation token (included).
+
+    Another layout of the cache rounds differently, and moves logits by up to one; so the default is the one that the
+    engine has for an answer of this length.
+    """
+    layout = layout or _usual_layout(len(prompt) + n_tokens)
     native.llama_backend_init()
     model_params = native.llama_model_default_params()
     model_params.n_gpu_layers = 0
     model = native.llama_model_load_from_file(str(path).encode(), model_params)
     params = native.llama_context_default_params()
     params.n_ctx, params.n_batch, params.n_threads, params.n_threads_batch = 2048, 2048, 1, 1
+    params.flash_attn_type = layout.flash_attention
+    params.type_k, params.type_v = layout.key_type, layout.value_type
     context = native.llama_init_from_model(model, params)
     handles = [native.llama_adapter_lora_init(model, str(file).encode()) for file, _ in adapters]
     native.llama_set_adapters_lora(
@@ -61,6 +76,12 @@ def greedy_answer(
     native.llama_free(context)
     native.llama_model_free(model)
     return GreedyAnswer(tokens, margins)
+
+
+def _usual_layout(n_tokens: int) -> Layout:
+    if platform.machine() not in {"x86_64", "AMD64"}:
+        return LLAMA_CPPS
+    return SHORT if n_tokens <= SHORT_CTX else LONG
 
 
 def first_difference(answer: GreedyAnswer, tokens: list[int]) -> tuple[int, float] | None:
