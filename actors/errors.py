@@ -24,6 +24,7 @@
     │   ├── InvalidManifest
     │   ├── InvalidGguf
     │   ├── InvalidModelfile
+    │   ├── ConversionFailed       model files could not be converted or quantized
     │   ├── UnknownRenderer        names a renderer of Ollama's, and brings no template
     │   └── StoreUnwritable
     ├── RegistryError          another registry, or the way to it
@@ -298,6 +299,15 @@ class InvalidModelfile(StoreError):
     """A Modelfile breaks its grammar."""
 
     code = "invalid_modelfile"
+
+
+class ConversionFailed(StoreError):
+    """A model's files could not be converted or quantized, by the fault of the files or of the process that tried."""
+
+    code = "conversion_failed"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the model could not be made: {reason}", reason=reason)
 
 
 class UnknownRenderer(StoreError):

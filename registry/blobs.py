@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -86,6 +87,40 @@ class Blobs:
             while chunk := file.read(_COPY_CHUNK_BYTES):
                 writer.write(chunk)
             return writer.commit()
+
+    @contextlib.contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """Give the path of an empty file beside the blobs, for another process to write; it is removed in the end.
+
+        Raises:
+            StoreUnwritable: the operating system refused.
+        """
+        try:
+            fd, name = tempfile.mkstemp(prefix="sha256-", dir=self.made_folder())
+        except OSError as error:
+            raise StoreUnwritable(str(self.folder), error.strerror or str(error)) from error
+        os.close(fd)
+        try:
+            yield Path(name)
+        finally:
+            Path(name).unlink(missing_ok=True)
+
+    def adopt(self, scratch: Path) -> str:
+        """Make a blob of a file beside the blobs, without copying it, and give its digest.
+
+        Raises:
+            StoreUnwritable: the operating system refused.
+        """
+        try:
+            with scratch.open("rb") as file:
+                digest = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+                os.fchmod(file.fileno(), _PUBLIC)
+                os.fsync(file.fileno())
+            scratch.rename(self.path(digest))
+            sync_folder(self.folder)
+        except OSError as error:
+            raise StoreUnwritable(str(self.folder), error.strerror or str(error)) from error
+        return digest
 
     def touch(self, digest: str) -> bool:
         """Refresh the mtime of a blob that is about to be used; false when it is not stored."""

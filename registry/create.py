@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from actors.errors import BlobNotFound, InvalidDigest, InvalidGguf, InvalidRequest, NotAvailable
-from registry import estimate, layers, manifests
+from registry import layers, manifests
 from registry.adapters import check_adapter
 from registry.config import config_for
 from registry.digests import parse_digest
@@ -24,9 +24,9 @@ from registry.names import ModelName, match_ignoring_case, parse_name
 from registry.progress import Progress
 from registry.split import joined_files
 from registry.store import Store
+from registry.workshop.quantize import file_type_named, quantized
 
 _PROJECTOR_TYPES = {"projector", "mmproj"}
-_QUANTIZATIONS = {"F32", "F16", "BF16", "Q8_0", "Q4_K_S", "Q4_K_M", "Q4_K"}
 
 
 class CreateRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,6 +78,11 @@ def create(store: Store, request: CreateRequest) -> Generator[Progress, None, No
                 raise InvalidRequest("file path must be relative")
             if not digest:
                 raise InvalidDigest(digest)
+    if request.draft_quantize and not request.draft_files:
+        raise InvalidRequest("--draft-quantize requires a DRAFT model")
+    for wanted in (request.quantize or request.quantization, request.draft_quantize):
+        if wanted:
+            file_type_named(wanted)
     return _Creation(store, target, request).run()
 
 
@@ -108,8 +113,10 @@ class _Creation:
         else:
             raise InvalidRequest("neither 'from' or 'files' was specified")
         yield from self._take_adapters()
+        yield from self._take_drafts()
+        yield from self._quantize(manifests.WEIGHTS, self._request.quantize or self._request.quantization)
+        yield from self._quantize(manifests.DRAFT, self._request.draft_quantize)
         gguf = self._weights()
-        self._refuse_quantization(gguf)
         config = config_for(self._request, self._inherited, gguf, self._projector_families())
         self._add_texts(config)
         self._mark_template(config, gguf)
@@ -122,8 +129,6 @@ class _Creation:
     def _refuse_what_is_missing(self) -> None:
         if self._request.remote_host:
             raise NotAvailable("a model on a remote host", "create it from a GGUF file")
-        if self._request.draft_files or self._request.draft_quantize:
-            raise NotAvailable("a draft model", "leave DRAFT out")
 
     def _take_model(self, source: str) -> None:
         base = self._store.resolve(source)
@@ -162,6 +167,28 @@ class _Creation:
             check_adapter(gguf, self._weights(), name=name)
             self._layers += (NewLayer(self._layer(manifests.ADAPTER, digest)),)
 
+    def _take_drafts(self) -> Iterator[Progress]:
+        drafts = self._request.draft_files or {}
+        if drafts:
+            self._layers = tuple(one for one in self._layers if one.layer.media_type != manifests.DRAFT)
+        for name, digest in drafts.items():
+            yield Progress(status="parsing GGUF")
+            if _media_type(self._read(name, digest)) != manifests.WEIGHTS:
+                raise InvalidRequest(f"{name} is no model that could draft")
+            self._layers += (NewLayer(self._layer(manifests.DRAFT, digest)),)
+
+    def _quantize(self, media_type: str, wanted: str | None) -> Generator[Progress, None, None]:
+        """Quantize the layers of a type."""
+        if not wanted:
+            return
+        file_type = file_type_named(wanted)
+        for index, one in enumerate(self._layers):
+            if one.layer.media_type == media_type:
+                digest = yield from quantized(self._store.blobs, one.layer.digest, file_type)
+                if digest != one.layer.digest:
+                    new = NewLayer(self._layer(media_type, digest), is_new=True)
+                    self._layers = (*self._layers[:index], new, *self._layers[index + 1 :])
+
     def _read(self, name: str, digest: str) -> GgufFile:
         path = self._store.blobs.path(digest)
         if not self._store.blobs.touch(digest):
@@ -185,17 +212,6 @@ class _Creation:
     def _projector_families(self) -> tuple[str, ...]:
         projectors = [layer.layer for layer in self._layers if layer.layer.media_type == manifests.PROJECTOR]
         return tuple(read_gguf(self._store.blobs.path(layer.digest)).architecture for layer in projectors)
-
-    def _refuse_quantization(self, gguf: GgufFile) -> None:
-        wanted = (self._request.quantize or self._request.quantization or "").upper()
-        if not wanted:
-            return
-        if wanted not in _QUANTIZATIONS:
-            raise InvalidRequest(
-                f"unsupported quantization type {wanted} - supported types are F32, F16, Q4_K_S, Q4_K_M, Q8_0"
-            )
-        if wanted != estimate.file_type_name(gguf):
-            raise NotAvailable("quantizing", "use `llama-quantize` of llama.cpp and import its result")
 
     def _add_texts(self, config: ModelConfig) -> None:
         request, blobs = self._request, self._store.blobs

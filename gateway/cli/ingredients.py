@@ -14,8 +14,11 @@ from gateway.cli.failures import CommandFailed
 from registry.modelfile import Modelfile, decode_modelfile, parse_modelfile
 
 _NOTHING_FOUND = "no Modelfile or safetensors files found"
-_NEEDING_CONVERSION = ("model*.safetensors", "consolidated*.safetensors", "pytorch_model*.bin", "consolidated*.pth")
+_WEIGHTS = ("model*.safetensors", "consolidated*.safetensors", "adapter*.safetensors")
+_PICKLED = ("pytorch_model*.bin", "consolidated*.pth", "adapter_model.bin")
 _READY = ("*.gguf", "*.bin")
+_BESIDE_WEIGHTS = ("*.json", "*/*.json", "chat_template.jinja", "tokenizer.model")
+"""What describes weights that must be converted: configurations, here and one level below, and the tokenizer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,7 @@ class Ingredients:
     request: Json
     files: dict[str, Path] = field(default_factory=dict)
     adapters: dict[str, Path] = field(default_factory=dict)
+    drafts: dict[str, Path] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
 
@@ -44,10 +48,8 @@ def ingredients(modelfile: Modelfile, *, folder: Path) -> Ingredients:
     """Resolve a Modelfile that lies in `folder`.
 
     Raises:
-        CommandFailed: a file is missing, lies outside its folder, or needs what this version lacks.
+        CommandFailed: a file is missing, lies outside its folder, or cannot be read safely.
     """
-    if modelfile.drafts:
-        raise CommandFailed("DRAFT is not available in this version")
     name, paths = "", list[Path]()
     for source in modelfile.sources:
         path = _local_path(source, folder)
@@ -56,6 +58,9 @@ def ingredients(modelfile: Modelfile, *, folder: Path) -> Ingredients:
         else:
             paths += _model_files(path)
     adapters = [path for source in modelfile.adapters for path in _model_files(_required_path(source, folder))]
+    drafts = [path for source in modelfile.drafts for path in _model_files(_required_path(source, folder))]
+    if set(drafts) & set(paths):
+        raise CommandFailed("DRAFT must be another file than FROM")
     fields = {
         "from": name,
         "template": modelfile.template,
@@ -71,6 +76,7 @@ def ingredients(modelfile: Modelfile, *, folder: Path) -> Ingredients:
         request={key: value for key, value in fields.items() if value},
         files=_named(paths),
         adapters=_named(adapters),
+        drafts=_named(drafts),
         warnings=modelfile.warnings,
     )
 
@@ -95,8 +101,11 @@ def _required_path(source: str, folder: Path) -> Path:
 def _model_files(path: Path) -> Sequence[Path]:
     if not path.is_dir():
         return [path]
-    if any(_matching(path, pattern) for pattern in _NEEDING_CONVERSION):
-        raise CommandFailed("this version takes GGUF files only: convert the model to GGUF first")
+    for pattern in _WEIGHTS:
+        if weights := [*_matching(path, pattern), *_matching(path, f"*/{pattern}")]:
+            return [*weights, *(found for beside in _BESIDE_WEIGHTS for found in _matching(path, beside))]
+    if any(_matching(path, pattern) for pattern in _PICKLED):
+        raise CommandFailed("pickled PyTorch weights can run any code and are not read: convert them to safetensors")
     return next((found for pattern in _READY if (found := _matching(path, pattern))), None) or _nothing()
 
 

@@ -1,16 +1,14 @@
 """Local files into the server's store: hashed, then sent unless they are there already."""
 
 import hashlib
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from gateway.cli.client import Client
+from gateway.cli.client import Client, Json
 
 _CHUNK_BYTES = 1 << 20
-_SHORT_DIGEST = len("sha256:") + 12
 
-Report = Callable[[str], None]
+Report = Callable[[Json], None]
 
 
 def digests_of(files: Mapping[str, Path]) -> dict[str, str]:
@@ -31,9 +29,7 @@ def upload(client: Client, path: Path, digest: str, report: Report) -> None:
     if client.has_blob(digest):
         return
     size_bytes = path.stat().st_size
-    label = f"copying file {digest[:_SHORT_DIGEST]}"  # the whole one would not fit a line that is rewritten
-    client.upload_blob(digest, _chunks(path, size_bytes, label), size_bytes=size_bytes)
-    report(f"copying file {digest} 100%")
+    client.upload_blob(digest, _chunks(path, size_bytes, digest, report), size_bytes=size_bytes)
 
 
 def _digest(path: Path) -> str:
@@ -41,17 +37,10 @@ def _digest(path: Path) -> str:
         return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
 
 
-def _chunks(path: Path, size_bytes: int, label: str) -> Iterator[bytes]:
-    shows_progress = sys.stderr.isatty()
-    sent_bytes, shown_percent = 0, -1
+def _chunks(path: Path, size_bytes: int, digest: str, report: Report) -> Iterator[bytes]:
+    sent_bytes = 0
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK_BYTES):
             yield chunk
             sent_bytes += len(chunk)
-            percent = 100 * sent_bytes // max(size_bytes, 1)
-            if shows_progress and percent != shown_percent:
-                shown_percent = percent
-                sys.stderr.write(f"\r\x1b[K{label} {percent}%")
-                sys.stderr.flush()
-    if shows_progress:
-        sys.stderr.write("\r\x1b[K")
+            report({"status": f"copying file {digest}", "total": size_bytes, "completed": sent_bytes})

@@ -1,6 +1,6 @@
 """`POST /api/create`: the registry does the work in a worker thread, one progress line after the other."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 
 import trio
 from quart import Blueprint, Response
@@ -40,7 +40,7 @@ def create_routes(worker: Worker) -> Blueprint:
     return routes
 
 
-async def _lines(first: Progress | None, steps: Iterator[Progress]) -> AsyncIterator[bytes]:
+async def _lines(first: Progress | None, steps: Generator[Progress, None, None]) -> AsyncIterator[bytes]:
     """Give the progress lines; a failure is the last of them."""
     step = first
     try:
@@ -49,6 +49,9 @@ async def _lines(first: Progress | None, steps: Iterator[Progress]) -> AsyncIter
             step = await trio.to_thread.run_sync(_next, steps)
     except LlamactorError as error:
         yield error_body(Family.NATIVE, error.message, status_of(error)) + b"\n"
+    finally:  # a client that leaves ends the child process that may be converting for it
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(steps.close)
 
 
 def _next(steps: Iterator[Progress]) -> Progress | None:

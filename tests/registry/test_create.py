@@ -185,8 +185,9 @@ def test_create_info_overrides_the_configuration(store: Store) -> None:
             "only one adapter",
         ),
         ({"model": "m", "from_": "base", "quantize": "q9_9"}, InvalidRequest, "unsupported quantization type Q9_9 - "),
-        ({"model": "m", "from_": "base", "quantize": "q4_K_M"}, NotAvailable, "quantizing"),
-        ({"model": "m", "from_": "base", "draft_files": {"d": _NO_SUCH}}, NotAvailable, "draft"),
+        ({"model": "m", "from_": "base", "quantize": "iq2_xxs"}, InvalidRequest, "needs an importance matrix"),
+        ({"model": "m", "from_": "base", "draft_files": {"d.gguf": _NO_SUCH}}, BlobNotFound, "upload it"),
+        ({"model": "m", "from_": "base", "draft_quantize": "q8_0"}, InvalidRequest, "requires a DRAFT model"),
         ({"model": "m", "from_": "base", "remote_host": "https://x"}, NotAvailable, "remote"),
     ],
 )
