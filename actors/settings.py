@@ -50,6 +50,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     drain_timeout_s: float = 30.0
     queue_timeout_s: float = 600.0
     gateway_workers: int = 1
+    identity: Path | None = None
+    """Key file by which registries know this user; None when there is no home folder for it."""
+    registry: bool | None = None
+    """Whether `/v2` serves the store; None means on a loopback address only."""
+    registry_keys: Path | None = None
+    """File with the public keys that may write through `/v2`, one per line as in `authorized_keys`."""
+    pull_rate_bytes_s: int = 0
+    """Bound of what all pulls and pushes together transfer; 0 means none."""
     max_body_bytes: int = 64 << 20
     """Bound of a JSON request body; blobs are streamed and have none."""
 
@@ -88,6 +96,10 @@ def settings_from(environ: Mapping[str, str] = os.environ) -> Settings:
         drain_timeout_s=env.duration_s("LLAMACTOR_DRAIN_TIMEOUT", 30.0),
         queue_timeout_s=env.duration_s("LLAMACTOR_QUEUE_TIMEOUT", 600.0),
         gateway_workers=env.count("LLAMACTOR_GATEWAY_WORKERS", 1) or 1,
+        identity=_path_or_none(env.text("LLAMACTOR_IDENTITY") or "~/.ollama/id_ed25519"),
+        registry=env.flag("LLAMACTOR_REGISTRY") if env.text("LLAMACTOR_REGISTRY") else None,
+        registry_keys=_path_or_none(env.text("LLAMACTOR_REGISTRY_KEYS") or "~/.ollama/authorized_keys"),
+        pull_rate_bytes_s=env.count("LLAMACTOR_PULL_RATE", 0),
         max_body_bytes=env.count("LLAMACTOR_MAX_BODY", 64 << 20) or 64 << 20,
     )
 
@@ -163,6 +175,13 @@ def _path(text: str) -> Path:
         return Path(text).expanduser().absolute()
     except RuntimeError as error:
         raise InvalidRequest(f"{text}: this user has no home folder: set OLLAMA_MODELS to an absolute path") from error
+
+
+def _path_or_none(text: str) -> Path | None:
+    try:
+        return Path(text).expanduser().absolute()
+    except RuntimeError:
+        return None
 
 
 def _run_dir(environ: Mapping[str, str], port: int) -> Path:

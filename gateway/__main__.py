@@ -87,6 +87,7 @@ async def serve(settings: Settings, listener: socket.socket) -> None:
             await nursery.start(jobs.run)
             nursery.start_soon(_drain_on_signal, signals, server)
             nursery.start_soon(_feed_watchdog)
+            nursery.start_soon(_prune, worker.models.store)
             await nursery.start(server.run, [trio.SocketListener(trio.socket.from_stdlib_socket(listener))])
             log.info("%s listens on %s", jobs.gateway_id, _address(listener))
             notify("READY=1")
@@ -109,6 +110,14 @@ async def _drain_on_signal(signals: AsyncIterator[int], server: Server) -> None:
     server.drain()
     await anext(signals)
     server.cut_off()
+
+
+async def _prune(store: Store) -> None:
+    """Tidy the store once, beside the first requests; several workers do it one after the other, under its lock."""
+    try:
+        await trio.to_thread.run_sync(store.prune, abandon_on_cancel=True)
+    except LlamactorError as error:
+        log.warning("the model store was not tidied: %s", error.message)
 
 
 async def _feed_watchdog() -> None:

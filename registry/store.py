@@ -143,6 +143,24 @@ class Store:
             write_atomically(self._path(name), content, scratch=self.manifests)
             return frozenset() if self.no_prune else self._remove_unused(before)
 
+    def manifest(self, name: ModelName) -> tuple[ModelName, bytes]:
+        """Give the manifest that a name stands for, whatever its case, byte for byte, with the name as it is installed.
+
+        Raises:
+            ModelNotFound: no such model is installed; carries the shortest form of the name.
+            InvalidManifest: it is damaged.
+        """
+        path = self._installed(name.shortest)
+        try:
+            with path.open("rb") as file:
+                content = file.read(LONGEST_MANIFEST_BYTES + 1)
+        except FileNotFoundError:
+            raise ModelNotFound(name.shortest) from None
+        except OSError as error:
+            raise InvalidManifest(f"cannot read the manifest of {name.shortest}: {error.strerror}") from error
+        parse_manifest(content)
+        return ModelName(*path.parts[-_LEVELS:]), content
+
     def discard(self, digests: Iterable[str]) -> None:
         """Remove blobs that turned out to be of no use, unless a manifest names them."""
         with store_lock(self.manifests):

@@ -15,6 +15,7 @@ from gateway.routes.openai_models import openai_model_routes
 from gateway.routes.rerank import rerank_routes
 from gateway.routes.root import root_routes
 from gateway.routes.store import store_routes
+from gateway.routes.transfer import transfer_routes
 from gateway.worker import Worker
 
 
@@ -27,6 +28,7 @@ def blueprints(worker: Worker) -> tuple[Blueprint, ...]:
         store_routes(worker),
         blob_routes(worker),
         create_routes(worker),
+        transfer_routes(worker),
         inspection_routes(worker),
         openai_chat_routes(worker),
         openai_completion_routes(worker),

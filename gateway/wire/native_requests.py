@@ -11,6 +11,7 @@ from gateway.wire.request_json import RequestBody
 from registry.create import CreateRequest
 
 _NOTHING = msgspec.Raw(b"")
+_LARGEST_RATE = 1 << 40
 _MAX_TOKEN_ID = (1 << 31) - 1
 
 TokenId = Annotated[int, msgspec.Meta(ge=0, le=_MAX_TOKEN_ID)]
@@ -98,6 +99,26 @@ class NamedRequest(RequestBody, frozen=True, kw_only=True):
     def model_name(self) -> str:
         """The name given, or an empty text."""
         return self.model or self.name or ""
+
+
+class PullRequest(NamedRequest, frozen=True, kw_only=True):
+    """Body of `POST /api/pull`; `as` and `max_rate` are ours."""
+
+    go_name: ClassVar[str] = "api.PullRequest"
+    insecure: bool | None = None
+    stream: bool | None = None
+    target: str | None = msgspec.field(default=None, name="as")
+    """Name for a model that comes from a URL or a file."""
+    max_rate: Annotated[int, msgspec.Meta(ge=0, le=_LARGEST_RATE)] | None = None
+    """Bytes per second."""
+
+
+class PushRequest(NamedRequest, frozen=True, kw_only=True):
+    """Body of `POST /api/push`."""
+
+    go_name: ClassVar[str] = "api.PushRequest"
+    insecure: bool | None = None
+    stream: bool | None = None
 
 
 class ShowRequest(NamedRequest, frozen=True, kw_only=True):

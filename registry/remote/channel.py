@@ -13,7 +13,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Self
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
@@ -29,6 +29,8 @@ _HEADS_PER_DEADLINE = 2
 """The head of an answer may take as many deadlines, its small body the square of that: each line of it resets one."""
 
 Origin = tuple[str, str, int]
+Body = Callable[[], Iterable[bytes]]
+"""Gives a request's body; called again for each attempt. Its length is announced in the headers."""
 
 
 def parse_url(text: str) -> SplitResult:
@@ -160,9 +162,7 @@ class Channel:
             self._socket.close()
         self._last = self._connection = self._socket = self._origin = None
 
-    def request(
-        self, method: str, url: SplitResult, headers: Mapping[str, str], body: bytes | memoryview | None = None
-    ) -> Reply:
+    def request(self, method: str, url: SplitResult, headers: Mapping[str, str], body: Body | None = None) -> Reply:
         """Send one request and read the head of its answer; redirects are the caller's business.
 
         Raises:
@@ -191,9 +191,7 @@ class Channel:
             raise RegistryMisbehaved(f"{shown(url)} answers in the encoding {encoding[:20]!r}, which was not asked for")
         return reply
 
-    def _exchange(
-        self, method: str, url: SplitResult, headers: Mapping[str, str], body: bytes | memoryview | None
-    ) -> Reply:
+    def _exchange(self, method: str, url: SplitResult, headers: Mapping[str, str], body: Body | None) -> Reply:
         proxy = proxy_for(url)
         if self._connection is None:
             self._connection = self._connect(url, proxy)
@@ -203,8 +201,10 @@ class Channel:
         if proxy is not None and url.scheme == "http":
             target = urlunsplit((*url[:4], ""))
             sent |= {"Proxy-Authorization": proxy.authorization} if proxy.authorization else {}
+        # A server that refuses a body may close before it has read all; its answer is there all the same.
+        with contextlib.suppress(*((ConnectionError,) if body else ())):
+            self._connection.request(method, target, body=body() if body else None, headers=sent)
         with self._head_deadline():
-            self._connection.request(method, target, body=body, headers=sent)
             response = self._connection.getresponse()
         self._last = Reply(response, method=method, url=url, deadline_s=self._deadline_s)
         return self._last

@@ -16,7 +16,7 @@ from registry.names import ModelName
 from registry.remote.abort import Abort
 from registry.remote.address import Reach
 from registry.remote.challenge import fetch_token, parse_challenge
-from registry.remote.channel import Channel, Reply, origin_of, parse_url, shown
+from registry.remote.channel import Body, Channel, Reply, origin_of, parse_url, shown
 
 if TYPE_CHECKING:
     from registry.remote.identity import Identity
@@ -102,7 +102,7 @@ class RegistryClient:
         method: str,
         url: SplitResult,
         headers: Mapping[str, str],
-        body: bytes | memoryview | None = None,
+        body: Body | None = None,
     ) -> Reply:
         """Send one request; a demand for a token is fulfilled once.
 

@@ -12,11 +12,6 @@ from tests.cli.double import Double
 
 Actorctl = Callable[..., Result]
 
-_PULL = (
-    "pull is not available in this version: download the GGUF file of m yourself, "
-    "then run 'actorctl create m --from FILE.gguf'"
-)
-
 
 @pytest.mark.parametrize(
     ("arguments", "error"),
@@ -32,8 +27,6 @@ _PULL = (
         (("list", "--wibble"), "unknown flag: --wibble"),
         (("list", "-x"), "unknown shorthand flag: 'x' in -x"),
         (("create", "m", "--file"), "flag needs an argument: --file"),
-        (("pull", "m"), _PULL),
-        (("push", "m"), "push is not available in this version"),
     ],
 )  # fmt: skip
 def test_wrong_usage_is_one_line_and_status_one(actorctl: Actorctl, arguments: tuple[str, ...], error: str) -> None:

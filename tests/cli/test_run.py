@@ -79,12 +79,13 @@ def test_run_of_a_thinking_model_frames_the_thinking(model: Double, actorctl: Ac
     assert model.asked("POST /api/generate")[0]["think"] is True
 
 
-def test_run_of_unknown_model_says_that_nothing_is_pulled(server: Double, actorctl: Actorctl) -> None:
-    """The name comes first, the way out after it."""
+def test_run_of_a_model_that_cannot_be_pulled_says_why(server: Double, actorctl: Actorctl) -> None:
+    """The registry's reason is the command's."""
     server.replies["POST /api/show"] = (404, [{"error": "model 'nope:1b' not found"}])
+    server.replies["POST /api/pull"] = (200, [{"status": "pulling manifest"}, {"error": "file does not exist"}])
     result = actorctl("run", "nope:1b", "hello")
     assert (result.status, result.out) == (1, "")
-    assert result.err.startswith("Error: model 'nope:1b' not found: ")
+    assert result.err.splitlines() == ["pulling manifest", "Error: file does not exist"]
 
 
 def test_run_that_is_refused_shows_status_and_reason(model: Double, actorctl: Actorctl) -> None:

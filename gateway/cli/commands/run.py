@@ -11,6 +11,7 @@ from gateway.cli.arguments import at_least, json_option, words
 from gateway.cli.client import Client, Json
 from gateway.cli.commands.loaded import keep_alive_from
 from gateway.cli.commands.show import describe
+from gateway.cli.commands.transfer import transfer
 from gateway.cli.failures import ApiFailure, CommandFailed
 from gateway.cli.output import print_json, spinning
 from gateway.cli.session import Session
@@ -33,7 +34,7 @@ class _RunCommand(click.Command):
 @words("MODEL [PROMPT]...")
 @click.option("--keepalive", metavar="DURATION", help="How long to keep the model loaded, as in 5m.")
 @click.option("--verbose", is_flag=True, help="Show counts and durations of each answer.")
-@click.option("--insecure", is_flag=True, hidden=True, help="Accepted for Ollama's sake.")
+@click.option("--insecure", is_flag=True, help="Pull the model, if it is missing, over plain HTTP.")
 @click.option("--nowordwrap", is_flag=True, help="Leave line breaks to the terminal.")
 @click.option("--format", "answer_format", metavar="FORMAT", help="json, or a JSON schema.")
 @click.option("--think", metavar="[LEVEL]", help="true, false, low, medium, high or max.")
@@ -50,7 +51,6 @@ def run(
 
     What is piped in comes before the prompt.
     """
-    del insecure
     name, *prompt_words = at_least(1, arguments)
     session = Session(
         model=name,
@@ -60,7 +60,7 @@ def run(
         think=think_from(think),
     )
     client = Client()
-    reply = _describe(client, name)
+    reply = _describe(client, name, insecure=insecure)
     session.take_description(reply)
     has_terminal = sys.stdin is not None and sys.stdin.isatty()
     piped = "" if has_terminal or sys.stdin is None else sys.stdin.read()
@@ -121,14 +121,14 @@ def think_from(text: str | None) -> bool | str | None:
     raise CommandFailed(f'invalid value for --think: "{text}" (must be true, false, high, medium, low, or max)')
 
 
-def _describe(client: Client, name: str) -> Json:
+def _describe(client: Client, name: str, *, insecure: bool) -> Json:
     try:
         return describe(client, name)
     except ApiFailure as error:
         if error.status != _NOT_FOUND:
             raise
-        hint = "this version cannot pull models, see 'actorctl create --help' for installing one from a GGUF file"
-        raise CommandFailed(f"{error.message}: {hint}") from error
+    transfer(client, "/api/pull", {"model": name, "insecure": insecure})
+    return describe(client, name)
 
 
 def _print_embedding(client: Client, session: Session, prompt: str, extra: Json) -> None:
