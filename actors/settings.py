@@ -12,11 +12,13 @@ from pathlib import Path
 
 import msgspec
 
+from actors import kv_cache
 from actors.durations import MAX_DURATION_S, parse_duration_s
 from actors.errors import InvalidRequest
 
 DEFAULT_PORT = 11434
 FOREVER_S = MAX_DURATION_S
+_TRUE = {"1", "t", "T", "true", "TRUE", "True"}
 _FALSE = {"0", "f", "F", "false", "FALSE", "False"}
 _LONGEST_IPC_PATH_BYTES = 107  # sun_path of sockaddr_un, less its final NUL
 _LONGEST_SOCKET_NAME_BYTES = 40
@@ -49,6 +51,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     scheduler_endpoint: str
     drain_timeout_s: float = 30.0
     queue_timeout_s: float = 600.0
+    kv_cache_type: str | None = None
+    """One of `kv_cache.NAMES`; None: of 16 bits, as it pays."""
+    flash_attention: bool | None = None
+    """None: where it pays."""
+    kv_on_device: bool = True
     gateway_workers: int = 1
     identity: Path | None = None
     """Key file by which registries know this user; None when there is no home folder for it."""
@@ -66,7 +73,8 @@ def settings_from(environ: Mapping[str, str] = os.environ) -> Settings:
     """Read the settings from an environment.
 
     Raises:
-        InvalidRequest: the run folder's path is too long for a socket in it, or there is no home folder for the store.
+        InvalidRequest: the run folder's path is too long for a socket in it, there is no home folder for the store, or
+            the settings of the KV cache name what there is not.
     """
     env = _Environment(environ)
     host, port = split_host(env.text("OLLAMA_HOST"))
@@ -95,6 +103,9 @@ def settings_from(environ: Mapping[str, str] = os.environ) -> Settings:
         scheduler_endpoint=env.text("LLAMACTOR_SCHEDULER") or f"ipc://{run_dir}/scheduler.sock",
         drain_timeout_s=env.duration_s("LLAMACTOR_DRAIN_TIMEOUT", 30.0),
         queue_timeout_s=env.duration_s("LLAMACTOR_QUEUE_TIMEOUT", 600.0),
+        kv_cache_type=_kv_cache_type(env),
+        flash_attention=env.choice("OLLAMA_FLASH_ATTENTION"),
+        kv_on_device=env.choice("LLAMACTOR_KV_ON_DEVICE") is not False,
         gateway_workers=env.count("LLAMACTOR_GATEWAY_WORKERS", 1) or 1,
         identity=_path_or_none(env.text("LLAMACTOR_IDENTITY") or "~/.ollama/id_ed25519"),
         registry=env.flag("LLAMACTOR_REGISTRY") if env.text("LLAMACTOR_REGISTRY") else None,
@@ -102,6 +113,19 @@ def settings_from(environ: Mapping[str, str] = os.environ) -> Settings:
         pull_rate_bytes_s=env.count("LLAMACTOR_PULL_RATE", 0),
         max_body_bytes=env.count("LLAMACTOR_MAX_BODY", 64 << 20) or 64 << 20,
     )
+
+
+def _kv_cache_type(env: "_Environment") -> str | None:
+    name = env.text("OLLAMA_KV_CACHE_TYPE").lower()
+    if not name:
+        return None
+    if name not in kv_cache.NAMES:
+        raise InvalidRequest(f"OLLAMA_KV_CACHE_TYPE: {name!r} is none of {', '.join(kv_cache.NAMES)}")
+    if kv_cache.is_quantized(name) and env.choice("OLLAMA_FLASH_ATTENTION") is False:
+        raise InvalidRequest(
+            f"OLLAMA_KV_CACHE_TYPE={name} needs flash attention: unset OLLAMA_FLASH_ATTENTION, or use f16"
+        )
+    return name
 
 
 def default_models() -> Path:
@@ -143,6 +167,19 @@ class _Environment:
     def flag(self, name: str) -> bool:
         text = self.text(name)
         return bool(text) and text not in _FALSE
+
+    def choice(self, name: str) -> bool | None:
+        """Read a truth value of Go's, None where there is none.
+
+        Raises:
+            InvalidRequest: it is something else. A wrong guess here would cost memory or speed without a sign.
+        """
+        text = self.text(name)
+        if text in {"", "auto"}:
+            return None
+        if text not in _TRUE | _FALSE:
+            raise InvalidRequest(f"{name}: {text!r} is neither true nor false: set 1 or 0, or unset it")
+        return text in _TRUE
 
     def count(self, name: str, default: int) -> int:
         text = self.text(name)

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from actors.errors import InvalidRequest
 from actors.messages.job import SamplingOptions
 from actors.messages.model import LoadOptions
 from registry.parameters import merged_options
@@ -51,12 +52,14 @@ def request_options(stored: Mapping[str, Any], requested: Mapping[str, Any] | No
         requested: the request's `options`.
 
     Raises:
-        InvalidRequest: a value is of the wrong type.
+        InvalidRequest: a value is of the wrong type, or names what cannot be.
     """
     options: dict[str, Any] = {
         name: _in_int32(value) if isinstance(value, int) and name != "seed" else value
         for name, value in merged_options(stored, requested).items()
     }
+    if options.get("main_gpu", 0) < 0:
+        raise InvalidRequest("main_gpu is the index of a device: it must be 0 or more")
     load = {name: options[name] for name in _LOAD if name in options}
     if "num_ctx" in load:
         load["num_ctx"] = max(load["num_ctx"], _MIN_NUM_CTX)

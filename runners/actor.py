@@ -17,6 +17,7 @@ import trio
 
 from actors.codec import Codec
 from actors.errors import Draining, LlamactorError, UnsupportedByModel
+from actors.kv_cache import scaled_bytes
 from actors.link import SchedulerLink
 from actors.log import get_logger
 from actors.messages.embedding import EmbedBody
@@ -226,7 +227,7 @@ class Runner:
         plan = self._assignment.plan
         n_tokens = max(0, plan.num_ctx - FIRST_NUM_CTX) * plan.n_slots
         is_whole = plan.n_gpu_layers or self._assignment.model.is_embedding
-        return 0 if is_whole else n_tokens * self._assignment.model.kv_bytes_per_token
+        return 0 if is_whole else n_tokens * scaled_bytes(self._assignment.model.kv_bytes_per_token, plan.kv_cache_type)
 
     def _size_vram_bytes(self) -> int:
         plan, model = self._assignment.plan, self._assignment.model

@@ -66,9 +66,17 @@ class LoadPlan(msgspec.Struct, frozen=True, kw_only=True):
     n_threads: int = 1
     n_gpu_layers: int = 0
     main_gpu: int | None = None
+    tensor_split: tuple[float, ...] = ()
+    """Shares of the devices by index, when the model lies on several; empty: on one."""
     use_mmap: bool | None = None
     size_bytes: int = 0
     """Estimate of the host and device memory together."""
+    kv_cache_type: str | None = None
+    """Of keys and of values, one of `actors.kv_cache.NAMES`; None: of 16 bits, as it pays."""
+    flash_attention: bool | None = None
+    """None: where it pays."""
+    kv_on_device: bool = True
+    """Whether the cache of layers on a device, and attention over it, are there, too."""
 
 
 class Device(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from actors.messages.model import LoadOptions, ModelSpec
+from actors.scheduler.cache_settings import sized, with_cache
 from actors.scheduler.eviction import victims_in_order
 from actors.scheduler.memory import Room, Share, total
 from actors.scheduler.placement import Effort, Placement, least_bytes, placement_for
@@ -78,7 +79,8 @@ class LoadQuestion:
 
     def placed(self, room: Room, effort: Effort) -> Placement | None:
         """Place the model into this room."""
-        return placement_for(self.model, self.options, room, self.settings, effort)
+        placement = placement_for(sized(self.model, self.settings), self.options, room, self.settings, effort)
+        return with_cache(placement, self.settings)
 
 
 def load_decision(question: LoadQuestion, hosts: Sequence[HostView]) -> Decision:
@@ -96,7 +98,7 @@ def _on_host(question: LoadQuestion, host: HostView, hosts: Sequence[HostView]) 
     empty = soon.plus(total(runner.share for runner in host.staying))
     alone = question.placed(empty, Effort.ALONE)
     if alone is None:
-        needed = least_bytes(question.model, question.options, empty, question.settings)
+        needed = least_bytes(sized(question.model, question.settings), question.options, empty, question.settings)
         return (_TOO_LARGE, 0), TooLarge(needed, empty.total_bytes)
     for rank, effort in enumerate((Effort.WANTED, Effort.SQUEEZED)):
         decision = _with_effort(question, host, hosts, effort)

@@ -13,7 +13,7 @@ from actors.messages.model import LoadPlan
 from runners.llama.batch import Batch
 from runners.llama.binding import last_errors, native
 from runners.llama.cells import convert
-from runners.llama.layout import layout_for
+from runners.llama.layout import layout_for, layout_remedy
 from runners.llama.model import Model
 
 _CONTEXT_PADDING = 256  # llama.cpp pads the cells of a stream to a multiple of this
@@ -47,10 +47,12 @@ class Context:
         self.layout = layout_for(model, plan, num_ctx=self.num_ctx)
         params.flash_attn_type = self.layout.flash_attention
         params.type_k, params.type_v = self.layout.key_type, self.layout.value_type
+        params.offload_kqv = plan.kv_on_device
         params.no_perf = True
         self.handle: Any = native.llama_init_from_model(model.handle, params)
         if not self.handle:
-            raise LoadFailed(f"llama.cpp could not create a context: {last_errors()}", num_ctx=self.num_ctx)
+            reason = last_errors() + layout_remedy(plan)
+            raise LoadFailed(f"llama.cpp could not create a context: {reason}", num_ctx=self.num_ctx)
         self._memory = native.llama_get_memory(self.handle)
 
     def decode(self, batch: Batch) -> None:

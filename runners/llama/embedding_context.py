@@ -15,6 +15,7 @@ from runners.embedding_shape import EmbeddingShape
 from runners.llama.batch import Batch
 from runners.llama.binding import last_errors, native
 from runners.llama.context import use_adapters
+from runners.llama.layout import chosen_layout, layout_remedy
 from runners.llama.model import Model
 
 _MOST_SEQUENCES = 64
@@ -43,9 +44,15 @@ class EmbeddingContext:
         params.embeddings = True
         params.kv_unified = True
         params.no_perf = True
+        params.offload_kqv = plan.kv_on_device
+        layout = chosen_layout(plan)
+        params.flash_attn_type = layout.flash_attention
+        params.type_k, params.type_v = layout.key_type, layout.value_type
         self._handle: Any = native.llama_init_from_model(model.handle, params)
         if not self._handle:
-            raise LoadFailed(f"llama.cpp could not create a context for embeddings: {last_errors()}")
+            raise LoadFailed(
+                f"llama.cpp could not create a context for embeddings: {last_errors()}{layout_remedy(plan)}"
+            )
         self._memory = native.llama_get_memory(self._handle)
         self._width = 1 if shape.is_reranker else native.llama_model_n_embd_out(model.handle)
 

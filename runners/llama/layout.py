@@ -26,6 +26,17 @@ _MOST_SCORES_BYTES = 512 * 1024 * 1024
 """Without flash attention the scores of a whole batch over the whole cache are held at once, in f32."""
 _FLASH_AUTO, _FLASH_OFF = -1, 0  # enum llama_flash_attn_type
 _F16, _BF16 = 1, 30  # enum ggml_type
+_TYPES = {
+    "f32": 0,
+    "f16": _F16,
+    "q4_0": 2,
+    "q4_1": 3,
+    "q5_0": 6,
+    "q5_1": 7,
+    "q8_0": 8,
+    "iq4_nl": 20,
+    "bf16": _BF16,
+}  # enum ggml_type
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -50,11 +61,28 @@ LONG = Layout(_FLASH_OFF, _F16, _F16)
 def layout_for(model: Model, plan: LoadPlan, *, num_ctx: int) -> Layout:
     """Choose the layout of a cache of `num_ctx` tokens per slot.
 
-    All layouts of a model can be converted into each other, so what cannot be gets llama.cpp's own throughout.
+    All layouts of a model can be converted into each other, so what cannot be gets llama.cpp's own throughout. What the
+    settings name is taken as it is, and at every length.
     """
+    if plan.kv_cache_type is not None or plan.flash_attention is not None:
+        return chosen_layout(plan)
     is_measured = platform.machine() in {"x86_64", "AMD64"} and not plan.n_gpu_layers
     if not is_measured or not model.has_plain_cells:
         return LLAMA_CPPS
     if plan.num_ctx * plan.n_batch * native.llama_model_n_head(model.handle) * 4 > _MOST_SCORES_BYTES:
         return LLAMA_CPPS
     return SHORT if num_ctx <= SHORT_CTX else LONG
+
+
+def chosen_layout(plan: LoadPlan) -> Layout:
+    """Give the layout that the settings name, and llama.cpp's own for what they leave open."""
+    kind = _TYPES[plan.kv_cache_type or "f16"]
+    flash_attention = _FLASH_AUTO if plan.flash_attention is None else int(plan.flash_attention)
+    return Layout(flash_attention, kind, kind)
+
+
+def layout_remedy(plan: LoadPlan) -> str:
+    """Give what to try when llama.cpp has refused a context with the layout that the settings name."""
+    if plan.kv_cache_type is None:
+        return ""
+    return f"; it may work without OLLAMA_KV_CACHE_TYPE={plan.kv_cache_type}"

@@ -16,6 +16,7 @@ from runners.llama.binding import last_errors, native
 _PIECE_BYTES = 64
 _METADATA_BYTES = 256
 _MANY_POSITIONS = frozenset({8, 24, 40})  # enum llama_rope_type: MROPE, VISION, IMROPE
+_SPLIT_NONE = 0  # enum llama_split_mode
 _LOAD_AUTO, _LOAD_PLAIN, _LOAD_MMAP = -1, 0, 1  # enum llama_load_mode
 
 
@@ -27,17 +28,25 @@ class Model:
 
         Raises:
             LoadFailed: llama.cpp refused it; the message carries its reason.
+            InvalidRequest: the plan names a device that there is not.
         """
         params = native.llama_model_default_params()
         params.n_gpu_layers = plan.n_gpu_layers
         if plan.main_gpu is not None:
-            params.main_gpu, params.split_mode = plan.main_gpu, 0
+            params.main_gpu, params.split_mode = plan.main_gpu, _SPLIT_NONE
+        if plan.tensor_split:
+            shares = (*plan.tensor_split, *[0.0] * native.llama_max_devices())[: native.llama_max_devices()]
+            split = (ctypes.c_float * len(shares))(*shares)  # llama.cpp reads it during the load alone
+            params.tensor_split = split
         params.load_mode = {None: _LOAD_AUTO, True: _LOAD_MMAP, False: _LOAD_PLAIN}[plan.use_mmap]
         tell = _progress_callback(on_progress)
         params.progress_callback = tell
         self.handle: Any = native.llama_model_load_from_file(path.encode(), params)
         if not self.handle:
-            raise LoadFailed(f"llama.cpp could not load the model: {last_errors()}", path=path)
+            reason = last_errors()
+            if "main_gpu" in reason:
+                raise InvalidRequest(f"main_gpu {plan.main_gpu} names no device of the host: {reason}")
+            raise LoadFailed(f"llama.cpp could not load the model: {reason}", path=path)
         self._vocab = native.llama_model_get_vocab(self.handle)
         self._pieces: dict[int, bytes] = {}  # owned by the decode thread
         self._ends: dict[int, bool] = {}  # the same

@@ -120,3 +120,29 @@ def test_any_environment_gives_settings_in_their_bounds(environ: dict[str, str])
     assert 0 <= found.keep_alive_s <= FOREVER_S
     assert found.drain_timeout_s >= 0
     assert found.max_queue > 0
+
+
+def test_kv_cache_settings_are_read() -> None:
+    """Names in any case, truth values as Go writes them, and nothing at all."""
+    found = settings_from(
+        {"OLLAMA_KV_CACHE_TYPE": "Q8_0", "OLLAMA_FLASH_ATTENTION": "1", "LLAMACTOR_KV_ON_DEVICE": "f"}
+    )
+    assert (found.kv_cache_type, found.flash_attention, found.kv_on_device) == ("q8_0", True, False)
+    found = settings_from({"OLLAMA_FLASH_ATTENTION": "false"})
+    assert (found.kv_cache_type, found.flash_attention, found.kv_on_device) == (None, False, True)
+    assert settings_from({}).flash_attention is None
+
+
+@pytest.mark.parametrize(
+    ("environ", "says"),
+    [
+        ({"OLLAMA_KV_CACHE_TYPE": "q9"}, "OLLAMA_KV_CACHE_TYPE: 'q9' is none of f32, f16"),
+        ({"OLLAMA_FLASH_ATTENTION": "perhaps"}, "OLLAMA_FLASH_ATTENTION"),
+        ({"LLAMACTOR_KV_ON_DEVICE": "2"}, "LLAMACTOR_KV_ON_DEVICE"),
+        ({"OLLAMA_KV_CACHE_TYPE": "q4_0", "OLLAMA_FLASH_ATTENTION": "0"}, "needs flash attention"),
+    ],
+)
+def test_kv_cache_settings_wrong_value_ends_the_start(environ: dict[str, str], says: str) -> None:
+    """What cannot be had is said, not guessed."""
+    with pytest.raises(InvalidRequest, match=says):
+        settings_from(environ)

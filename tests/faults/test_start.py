@@ -56,6 +56,14 @@ def test_too_long_run_folder_is_told(place: Place) -> None:
     assert "LLAMACTOR_RUN_DIR" in ended.stderr
 
 
+def test_wrong_cache_type_is_told(place: Place) -> None:
+    """A type that there is not ends the start, with those that there are."""
+    ended = run_serve(place, OLLAMA_KV_CACHE_TYPE="q9_9")
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("Error: OLLAMA_KV_CACHE_TYPE: 'q9_9' is none of f32, f16, ")
+    assert ended.stderr.count("\n") == 1
+
+
 def test_two_servers_run_side_by_side(server: RunningServer) -> None:
     """With folders and ports of their own they do not meet."""
     neighbour = Place(server.place.folder / "b")

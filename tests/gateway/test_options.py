@@ -51,3 +51,10 @@ def test_request_options_bound_numbers_to_what_native_code_takes() -> None:
     options = request_options({}, {"top_k": 1 << 60, "seed": (1 << 60) + 7, "num_predict": 1 << 60})
     assert options.sampling.top_k == options.num_predict == (1 << 31) - 1
     assert options.sampling.seed == 7
+
+
+def test_request_options_refuse_a_device_below_zero() -> None:
+    """Devices are counted from 0."""
+    assert request_options({}, {"main_gpu": 0}).load.main_gpu == 0
+    with pytest.raises(InvalidRequest, match="main_gpu"):
+        request_options({}, {"main_gpu": -1})
