@@ -65,6 +65,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """File with the public keys that may write through `/v2`, one per line as in `authorized_keys`."""
     pull_rate_bytes_s: int = 0
     """Bound of what all pulls and pushes together transfer; 0 means none."""
+    tls_cert: Path | None = None
+    """Certificate chain and key, both or neither; the gateway then speaks TLS only."""
+    tls_key: Path | None = None
     max_body_bytes: int = 64 << 20
     """Bound of a JSON request body; blobs are streamed and have none."""
 
@@ -111,6 +114,8 @@ def settings_from(environ: Mapping[str, str] = os.environ) -> Settings:
         registry=env.flag("LLAMACTOR_REGISTRY") if env.text("LLAMACTOR_REGISTRY") else None,
         registry_keys=_path_or_none(env.text("LLAMACTOR_REGISTRY_KEYS") or "~/.ollama/authorized_keys"),
         pull_rate_bytes_s=env.count("LLAMACTOR_PULL_RATE", 0),
+        tls_cert=_path(env.text("LLAMACTOR_TLS_CERT")) if env.text("LLAMACTOR_TLS_CERT") else None,
+        tls_key=_path(env.text("LLAMACTOR_TLS_KEY")) if env.text("LLAMACTOR_TLS_KEY") else None,
         max_body_bytes=env.count("LLAMACTOR_MAX_BODY", 64 << 20) or 64 << 20,
     )
 

@@ -24,6 +24,7 @@ from gateway.app import create_app
 from gateway.jobs import Jobs
 from gateway.models import Models
 from gateway.server import MAX_CONNECTIONS, Server
+from gateway.tls import tls_context
 from gateway.worker import Worker
 from registry.store import Store
 
@@ -71,7 +72,7 @@ async def serve(settings: Settings, listener: socket.socket) -> None:
     """Serve on a listening socket until a signal has drained the worker.
 
     Raises:
-        InvalidRequest: `OLLAMA_ORIGINS` has an entry that cannot be an origin.
+        InvalidRequest: `OLLAMA_ORIGINS` has an entry that cannot be an origin, or TLS is set up wrongly.
     """
     jobs = Jobs(settings.scheduler_endpoint)
     server: Server | None = None
@@ -81,7 +82,8 @@ async def serve(settings: Settings, listener: socket.socket) -> None:
         models=Models(Store(settings.models, no_prune=settings.no_prune)),
         is_draining=lambda: server is not None and server.is_draining,
     )
-    server = Server(create_app(worker), drain_timeout_s=settings.drain_timeout_s)
+    tls = tls_context(settings.tls_cert, settings.tls_key)
+    server = Server(create_app(worker), drain_timeout_s=settings.drain_timeout_s, tls=tls)
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with trio.open_nursery() as nursery:
             await nursery.start(jobs.run)

@@ -4,7 +4,14 @@ import logging
 
 from quart import Response, request
 from quart_trio import QuartTrio
-from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
+from werkzeug.exceptions import (
+    HTTPException,
+    MethodNotAllowed,
+    NotFound,
+    RequestEntityTooLarge,
+    RequestTimeout,
+    UnsupportedMediaType,
+)
 from werkzeug.routing import RequestRedirect
 
 from actors.errors import CapacityError, Draining, InvalidRequest, LlamactorError, NotAvailable
@@ -20,6 +27,11 @@ _TEXT = "text/plain"
 _SERVER_ERROR = 500
 _NOT_FOUND = "404 page not found"
 _NOT_ALLOWED = "405 method not allowed"
+
+_PLAIN_TEXTS: dict[type[HTTPException], str] = {
+    RequestEntityTooLarge: "the request body is too large",
+    RequestTimeout: "the request body did not come in time",
+}
 
 log = get_logger(__name__)
 
@@ -83,7 +95,7 @@ def _add_gate(app: QuartTrio, worker: Worker) -> None:
     @app.after_request
     async def finish(response: Response) -> Response:
         gate.add_headers(response)
-        if worker.is_draining():
+        if worker.is_draining() and request.http_version != "2":  # which forbids the header, and closes otherwise
             response.headers["Connection"] = "close"
         return response
 
@@ -112,7 +124,9 @@ def _add_error_handlers(app: QuartTrio) -> None:
         if isinstance(error, RequestRedirect):
             return Response(b"", status=error.code, headers={"Location": error.new_url})
         status = error.code or 500
-        message = "the request body is too large" if isinstance(error, RequestEntityTooLarge) else error.name.lower()
+        message = _PLAIN_TEXTS.get(type(error)) or error.name.lower()
+        if isinstance(error, UnsupportedMediaType):
+            message = error.description or message
         body = error_body(family_of(request.path), message, status)
         return Response(body, status=status, content_type="application/json; charset=utf-8")
 

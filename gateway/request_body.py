@@ -10,6 +10,10 @@ from werkzeug.exceptions import RequestEntityTooLarge, RequestTimeout
 
 IDLE_DEADLINE_S = 30.0
 """A client that sends nothing for so long is taken for gone."""
+PACE_GRACE_S = 60.0
+PACE_BYTES_PER_S = 1024
+"""A client that is waited for longer than the grace must have sent so much per second of waiting: one that sends a
+byte now and then to hold a connection is not served for ever. A modem of 1996 was faster."""
 _HIGH_WATER_BYTES = 1 << 20
 _LEFTOVER_DEADLINE_S = 2.0
 _LEFTOVER_MAX_BYTES = 256 << 20
@@ -23,12 +27,15 @@ class RequestBody:
         self._max_bytes = max_content_length
         self._chunks: list[bytes] = []
         self._n_bytes = 0
+        self._received_bytes = 0
+        self._waited_s = 0.0
         self._is_complete = False
         self._is_discarding = False
         self._changed = trio.Event()
 
     async def feed(self, data: bytes, *, more: bool) -> None:
         """Add a chunk, then wait while too much is unread; `more` is false for the last one."""
+        self._received_bytes += len(data)
         if data and not self._is_discarding:
             self._chunks.append(data)
             self._n_bytes += len(data)
@@ -48,13 +55,16 @@ class RequestBody:
         """Wait for more and give all there is; no bytes at the end.
 
         Raises:
-            RequestTimeout: nothing came for `IDLE_DEADLINE_S`.
+            RequestTimeout: nothing came for `IDLE_DEADLINE_S`, or too little for too long.
         """
         while not self._chunks and not self._is_complete:
-            with trio.move_on_after(IDLE_DEADLINE_S) as deadline:
+            started = trio.current_time()
+            patience_s = PACE_GRACE_S + self._received_bytes / PACE_BYTES_PER_S - self._waited_s
+            with trio.move_on_after(min(IDLE_DEADLINE_S, max(0.0, patience_s))) as deadline:
                 await self._changed.wait()
             if deadline.cancelled_caught:
                 raise RequestTimeout
+            self._waited_s += trio.current_time() - started
         data = b"".join(self._chunks)
         self._chunks.clear()
         self._n_bytes = 0

@@ -5,6 +5,7 @@ Draining, in this order: the listening sockets close; new requests on connection
 under its writer, and what waits for a runner is cancelled.
 """
 
+import ssl
 from collections.abc import Sequence
 
 import trio
@@ -20,7 +21,11 @@ from gateway.connection_stream import WRITE_DEADLINE_S, ConnectionStream
 
 IDLE_CONNECTION_S = 75.0
 """How long a connection may stay idle, and how long the head of a request may take; nginx's default."""
+HANDSHAKE_S = 10.0
+"""For TLS to be agreed on."""
 MAX_HEAD_BYTES = 64 << 10
+MAX_STREAMS = 100
+"""Requests at once on one HTTP/2 connection, as RFC 9113 recommends at least."""
 MAX_CONNECTIONS = 4096
 """Of one worker at once; further ones wait in the listening socket's queue."""
 _UNWIND_S = 1.0
@@ -34,9 +39,11 @@ def hypercorn_config() -> Config:
     config = Config()
     config.logger_class = AccessLog
     config.include_server_header = False
-    config.keep_alive_timeout = IDLE_CONNECTION_S
+    config.ssl_handshake_timeout = HANDSHAKE_S
     config.keep_alive_max_requests = 1 << 31
     config.h11_max_incomplete_size = MAX_HEAD_BYTES
+    config.h2_max_header_list_size = MAX_HEAD_BYTES
+    config.h2_max_concurrent_streams = MAX_STREAMS
     return config
 
 
@@ -69,9 +76,13 @@ class Server:
         drain_timeout_s: float,
         write_deadline_s: float = WRITE_DEADLINE_S,
         max_connections: int = MAX_CONNECTIONS,
+        idle_connection_s: float = IDLE_CONNECTION_S,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self._app = ASGIWrapper(app)
         self._config = hypercorn_config()
+        self._config.keep_alive_timeout = idle_connection_s
+        self._tls = tls
         self._context = WorkerContext(None)
         self._drain_timeout_s = drain_timeout_s
         self._write_deadline_s = write_deadline_s
@@ -139,12 +150,15 @@ class Server:
     async def _serve_connection(self, accepted: trio.SocketStream) -> None:
         stream = ConnectionStream(accepted, write_deadline_s=self._write_deadline_s)
         self._streams.add(stream)
+        spoken: ConnectionStream | trio.SSLStream[ConnectionStream] = stream
+        if self._tls is not None:
+            spoken = trio.SSLStream(stream, self._tls, server_side=True, https_compatible=True)
         try:  # whatever is wrong with one connection must not end the others
-            await ClientConnection(self._app, self._config, self._context, ConnectionState({}), stream)  # type: ignore[arg-type]  # TLS or not
+            await ClientConnection(self._app, self._config, self._context, ConnectionState({}), spoken)  # type: ignore[arg-type]  # TLS or not
         except Exception:
             log.exception("a connection failed by a bug")
-            stream.abort()
         finally:
+            stream.abort()  # Hypercorn leaves it open when TLS was not agreed on; one that is closed stays as it is
             self._room.release()
             self._streams.discard(stream)
             if not self._streams and self.is_draining:

@@ -4,9 +4,10 @@ from functools import partial
 from typing import TypeVar, cast
 
 import trio
-from quart import request
+from quart import current_app, request
 
 from gateway.connection import GatewayRequest
+from gateway.content_encoding import unpacked
 from gateway.wire.request_json import RequestBody, decode_body
 
 _BIG_BODY_BYTES = 64 << 10
@@ -27,9 +28,17 @@ async def read_body(cls: type[B], *, if_empty: str = MISSING_BODY) -> B:
 
     Raises:
         InvalidRequest: it is empty, no JSON, or has a field of the wrong type.
-        RequestEntityTooLarge, RequestTimeout: it does not come as it must.
+        RequestEntityTooLarge, RequestTimeout, UnsupportedMediaType: it does not come as it must.
     """
-    raw = await current_request().body.read()
+    raw = await _unpacked(await current_request().body.read())
     if len(raw) > _BIG_BODY_BYTES:
         return await trio.to_thread.run_sync(partial(decode_body, cls, raw, if_empty=if_empty))
     return decode_body(cls, raw, if_empty=if_empty)
+
+
+async def _unpacked(raw: bytes) -> bytes:
+    encodings = request.headers.get("Content-Encoding", "")
+    max_bytes = current_app.config["MAX_CONTENT_LENGTH"]
+    if not encodings or not raw:
+        return raw
+    return await trio.to_thread.run_sync(partial(unpacked, raw, encodings, max_bytes=max_bytes))

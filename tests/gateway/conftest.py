@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from gateway.app import create_app
 from gateway.connection_stream import WRITE_DEADLINE_S
 from gateway.jobs import Jobs
 from gateway.models import Models
-from gateway.server import MAX_CONNECTIONS, Server
+from gateway.server import IDLE_CONNECTION_S, MAX_CONNECTIONS, Server
 from gateway.worker import Worker
 from registry.store import Store
 from tests.gateway.stub_models import install, write_chat_gguf, write_embedding_gguf
@@ -93,6 +94,8 @@ async def running_gateway(
     *,
     write_deadline_s: float = WRITE_DEADLINE_S,
     max_connections: int = MAX_CONNECTIONS,
+    idle_connection_s: float = IDLE_CONNECTION_S,
+    tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[RunningGateway]:
     """Run a gateway for the time of a block."""
     listener = listen(settings.host, settings.port)
@@ -109,6 +112,8 @@ async def running_gateway(
         drain_timeout_s=settings.drain_timeout_s,
         write_deadline_s=write_deadline_s,
         max_connections=max_connections,
+        idle_connection_s=idle_connection_s,
+        tls=tls,
     )
     servers.append(server)
     port = listener.getsockname()[1]

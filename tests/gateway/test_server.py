@@ -1,5 +1,6 @@
 """Connections: when they close, when they stay, and that no client can hold up the server."""
 
+import contextlib
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -144,6 +145,16 @@ async def test_garbage_is_answered_with_400(gateway: RunningGateway) -> None:
         await stream.send_all(b"\x16\x03\x01 not http\r\n\r\n")
         assert (await _read_all(stream)).startswith(b"HTTP/1.1 400")
     assert (await gateway.client.get("/")).text == "Ollama is running"
+
+
+async def test_head_that_trickles_is_cut_off(settings: Settings, store: Store) -> None:
+    """The deadline of a request's head does not move with each byte that comes."""
+    async with running_gateway(settings, store, idle_connection_s=0.3) as gateway, await gateway.connect() as stream:
+        await stream.send_all(VERSION)
+        with contextlib.suppress(trio.BrokenResourceError):
+            while gateway.server.n_connections:
+                await stream.send_all(b"X-More: x\r\n")
+                await trio.sleep(0.02)
 
 
 async def test_huge_head_is_refused(gateway: RunningGateway) -> None:
