@@ -74,16 +74,14 @@ def check_format(raw: bytes) -> None:
         raise NotAvailable("format", "ask for JSON in the prompt")
 
 
-def check_images(images: list[str] | None) -> None:
-    """Refuse images.
+def check_reads_media(model: ServedModel, media: Sequence[bytes]) -> None:
+    """Check that a model that gets images or sounds can read any.
 
     Raises:
-        InvalidRequest: they are no base64.
-        NotAvailable: they are images.
+        UnsupportedByModel: it has no projector.
     """
-    if images:
-        fields.check_images(images)
-        raise NotAvailable("images", "send text only")
+    if media and not model.spec.projector_paths:
+        raise UnsupportedByModel(f'"{model.requested}"', "images: it has no projector, choose a model that has one")
 
 
 def check_logprobs(*, wanted: bool | None) -> None:

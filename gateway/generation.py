@@ -279,9 +279,9 @@ async def _encoded(body: JobBody) -> bytes:
     prompt = body.prompt
     match prompt:
         case RawPrompt():
-            n_chars = len(prompt.text)
+            n_chars = len(prompt.text) + sum(map(len, prompt.media))
         case ChatPrompt():
-            n_chars = sum(len(message.content) for message in prompt.messages)
+            n_chars = sum(len(message.content) + sum(map(len, message.media)) for message in prompt.messages)
         case FillPrompt():
             n_chars = len(prompt.prompt) + len(prompt.suffix)
         case TokenPrompt():

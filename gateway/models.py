@@ -103,11 +103,14 @@ class Models:
             name=installed.name.shortest,
             digest=installed.digest,
             weights_path=str(installed.weights_path),
-            weights_bytes=gguf.size_bytes + sum(adapter.size_bytes for adapter in adapters),
+            weights_bytes=gguf.size_bytes
+            + sum(adapter.size_bytes for adapter in adapters)
+            + sum(path.stat().st_size for path in installed.projectors),
             n_layers=n_layers(gguf),
             n_ctx_train=n_ctx_train(gguf),
             kv_bytes_per_token=kv_bytes_per_token(gguf),
             is_embedding=EMBEDDING in capabilities,
+            projector_paths=tuple(str(path) for path in installed.projectors),
             adapters=tuple(map(str, installed.adapters)),
             details=details_of(installed),
         )

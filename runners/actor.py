@@ -42,6 +42,7 @@ from runners.embedding_prompt import EmbedPreparer
 from runners.embedding_shape import embedding_shape
 from runners.engine import FIRST_NUM_CTX
 from runners.inspection import Inspector
+from runners.media_reader import MediaReader
 from runners.prompt import PromptPreparer
 from runners.rendering import RendererClient
 from runners.tokenizer import Tokenizer
@@ -80,6 +81,7 @@ class Runner:
         self._inspector: Inspector | None = None
         self._embed_preparer: EmbedPreparer | None = None
         self._tokenizer: Tokenizer | None = None
+        self._media: MediaReader | None = None
         self._thread: DecodeThread
         self._nursery: trio.Nursery
         self._done = trio.Event()
@@ -167,7 +169,9 @@ class Runner:
         match event:
             case Loaded(model, load_s):
                 self._tokenizer = Tokenizer(model)
-                self._preparer = PromptPreparer(self._tokenizer, self._renderer, self._assignment.plan)
+                self._media = MediaReader(model, self._assignment.model, self._assignment.plan)
+                self._media.load()
+                self._preparer = PromptPreparer(self._tokenizer, self._media, self._renderer, self._assignment.plan)
                 self._inspector = Inspector(self._tokenizer, self._preparer)
                 shape = embedding_shape(model, self._assignment.plan)
                 self._embed_preparer = EmbedPreparer(self._tokenizer, shape)
@@ -217,6 +221,8 @@ class Runner:
     def _close(self) -> None:
         if self._tokenizer is not None:
             self._tokenizer.close()
+        if self._media is not None:
+            self._media.close()
         self._thread.tell(Stop())
         if not self._thread.join(_CLOSE_DEADLINE_S):
             log.warning("the decode thread did not stop; the process ends without it")

@@ -26,6 +26,7 @@ from runners.llama.layout import SHORT_CTX
 from runners.llama.model import Model
 from runners.llama.sampler import Sampler
 from runners.lookup import PromptLookup
+from runners.media_step import media_part
 from runners.outbox import Ending, Outbox
 from runners.packing import PrefillBudget, Share, pack
 from runners.slots import Slot, common_prefix, slot_for
@@ -108,10 +109,10 @@ class Engine:
             self._clear(slot)
             slot.adapters = adapters
         self._make_room(min(len(job.prompt) + _ANSWER_TOKENS, self._plan.num_ctx))
-        n_cached = self._reuse(slot, job.prompt)
+        n_cached = self._reuse(slot, job)
         slot.job = RunningJob(
             prepared=job,
-            sampler=Sampler(self._model, job.sampling, prompt=job.prompt, num_ctx=self._plan.num_ctx),
+            sampler=Sampler(self._model, job.sampling, prompt=job.text_tokens, num_ctx=self._plan.num_ctx),
             stops=StopMatcher(job.stop),
             admitted_ns=time.perf_counter_ns(),
             cached_tokens=n_cached,
@@ -132,14 +133,18 @@ class Engine:
 
     def step(self) -> bool:
         """Advance every job; False when there was nothing to do."""
+        started_ns = time.perf_counter_ns()
+        has_text = self._step_text()
+        return self._step_media(started_ns) or has_text
+
+    def _step_text(self) -> bool:
         shares = self._pack()
         if not shares:
             return False
         self._make_room(max(len(share.slot.tokens) + share.n_tokens for share in shares))
         started_ns = time.perf_counter_ns()
         outputs = self._fill(shares)
-        adapters = shares[0].slot.adapters
-        self._context.use_adapters(self._adapters.handles(adapters), [scale for _, scale in adapters])
+        self._use_adapters_of(shares[0].slot)
         try:
             self._context.decode(self._batch)
         except DecodeFailed as error:
@@ -150,6 +155,30 @@ class Engine:
             self._tell_prefill(share.slot)
         for share, index in outputs:
             self._advance(share, index)
+        return True
+
+    def _step_media(self, started_ns: int) -> bool:
+        """Decode a part of an image or sound, when a prompt is at one."""
+        n_decoding = sum(slot.is_decoding for slot in self._slots)
+        part = media_part(self._slots, most_tokens=self._budget.tokens(n_decoding=n_decoding))
+        if part is None:
+            return False
+        slot, done = part.slot, len(part.slot.tokens)
+        share = Share(slot, part.n_tokens)
+        self._make_room(done + part.n_tokens)
+        self._use_adapters_of(slot)
+        try:
+            self._context.decode_media(part.batch(), is_causal=part.span.is_causal)
+        except DecodeFailed as error:
+            self._fail([share], error.as_failure())
+            return True
+        took_ns = time.perf_counter_ns() - started_ns
+        self._budget.observe(n_decoding=n_decoding, n_prefill=part.n_tokens, took_ns=took_ns)
+        assert slot.job is not None  # noqa: S101  # only slots with a job have media
+        slot.tokens += slot.job.prepared.prompt[done : done + part.n_tokens]
+        self._tell_prefill(slot)
+        if part.ends_prompt:
+            self._advance(share, part.n_tokens - 1)
         return True
 
     def set_threads(self, n_threads: int) -> None:
@@ -201,6 +230,8 @@ class Engine:
             capacity=self._batch.capacity,
             prefill_tokens=self._budget.tokens(n_decoding=n_decoding),
         )
+        if any(slot.next_medium() is not None for slot in self._slots):
+            return shares
         return with_drafts(shares, costs=self._costs, num_ctx=self._plan.num_ctx, capacity=self._batch.capacity)
 
     def _slots_in_turn(self) -> list[Slot]:
@@ -213,6 +244,9 @@ class Engine:
     def _busy_adapters(self) -> set[str]:
         return {path for slot in self._slots if slot.job is not None for path, _ in slot.adapters}
 
+    def _use_adapters_of(self, slot: Slot) -> None:
+        self._context.use_adapters(self._adapters.handles(slot.adapters), [scale for _, scale in slot.adapters])
+
     def _detach(self) -> None:
         self._context.use_adapters((), ())
 
@@ -222,15 +256,17 @@ class Engine:
         outputs = []
         for share in shares:
             slot, done = share.slot, len(share.slot.tokens)
+            assert slot.job is not None  # noqa: S101  # only slots with a job get a share
+            prepared = slot.job.prepared
+            position = prepared.position(done)
             if slot.next_token is not None:
                 drafted = [slot.next_token, *share.draft]
-                outputs.append((share, self._batch.add_draft(drafted, position=done, sequence=slot.index)))
+                outputs.append((share, self._batch.add_draft(drafted, position=position, sequence=slot.index)))
                 slot.tokens.append(slot.next_token)
                 continue
-            assert slot.job is not None  # noqa: S101  # only slots with a job get a share
-            tokens = slot.job.prepared.prompt[done : done + share.n_tokens]
-            is_due = share.n_tokens == slot.remaining_prompt()
-            index = self._batch.add(tokens, position=done, sequence=slot.index, output_last=is_due)
+            tokens = prepared.prompt[done : done + share.n_tokens]
+            is_due = done + share.n_tokens == len(prepared.prompt)
+            index = self._batch.add(tokens, position=position, sequence=slot.index, output_last=is_due)
             slot.tokens += tokens
             if is_due:
                 outputs.append((share, index))
@@ -266,7 +302,8 @@ class Engine:
             n_kept += 1
             token, end = self._sample(slot, index + n_kept)
         if n_kept < len(share.draft):
-            self._context.cut(slot.index, keep_tokens=len(slot.tokens))
+            assert slot.job is not None  # noqa: S101  # it ends below
+            self._context.cut(slot.index, keep_tokens=slot.job.prepared.position(len(slot.tokens)))
         slot.next_token = token
         if end is not None:
             self._finish(slot, end)
@@ -306,7 +343,7 @@ class Engine:
             generate_ns=now_ns - job.first_token_ns,
             truncated_messages=prepared.truncated_messages,
             truncated_tokens=prepared.truncated_tokens,
-            context=(*prepared.prompt[: prepared.n_prompt], *job.generated) if prepared.return_context else (),
+            context=(*prepared.shown_prompt, *job.generated) if prepared.return_context else (),
             stop=job.stops.matched or "",
         )
         self._outbox.end(job.ref, ending, text=tail)
@@ -322,7 +359,7 @@ class Engine:
             generate_ns=0,
             truncated_messages=job.truncated_messages,
             truncated_tokens=job.truncated_tokens,
-            context=tuple(job.prompt) if job.return_context else (),
+            context=tuple(job.shown_prompt) if job.return_context else (),
         )
         self._outbox.end(job.ref, ending, text=job.echo or "")
         self._on_end(job.ref, Outcome.FINISHED)
@@ -353,12 +390,14 @@ class Engine:
         slot.job = slot.next_token = None
         self._released += 1
         slot.last_used = self._released
+        if not job.prepared.counts_places:
+            self._clear(slot)  # whoever took over its cells would count their positions wrongly
         self._on_end(job.ref, outcome)
 
-    def _reuse(self, slot: Slot, prompt: list[int]) -> int:
+    def _reuse(self, slot: Slot, job: PreparedJob) -> int:
         """Cut the slot's history to what the prompt shares with it; return how many tokens that spares."""
         # The last prompt token is always decoded: its logits give the first answer token.
-        shared = min(common_prefix(prompt, slot.tokens), len(prompt) - 1)
+        shared = job.whole_media(min(common_prefix(job.prompt, slot.tokens), len(job.prompt) - 1))
         if shared < len(slot.tokens):
             if not self._context.cut(slot.index, keep_tokens=shared) or self._context.first_position(slot.index) > 0:
                 self._clear(slot)  # this memory keeps a state or a window that cannot be cut there

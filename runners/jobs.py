@@ -8,6 +8,7 @@ from actors.messages.model import AdapterUse, JobRef
 from runners.detokenize import Utf8Stream
 from runners.llama.sampler import Sampler
 from runners.lookup import PromptLookup
+from runners.media import MediaSpan, position_of, span_at, text_end
 from runners.stops import StopMatcher
 
 
@@ -34,10 +35,40 @@ class PreparedJob:
     echo: str | None = None
     """The whole answer of a job that only shows its rendered prompt."""
     tells_prefill: bool = False
+    spans: tuple[MediaSpan, ...] = ()
+    """Where `prompt` holds places of media."""
     most_drafted: int | None = None
     """Guessed tokens in a step at most, 0 for no speculation; None: as many as pay."""
     n_resumed: int = 0
     """How many tokens at the end of `prompt` are the beginning of the answer, which a runner gave before it died."""
+
+    def text_end(self, place: int) -> int:
+        """Give the place at which the text from `place` on ends: at the next medium, or with the prompt."""
+        return text_end(self.spans, place, n_tokens=len(self.prompt)) if self.spans else len(self.prompt)
+
+    def position(self, place: int) -> int:
+        """Give the position that the model counts for a place of text; behind a medium it may be lower."""
+        return position_of(self.spans, place) if self.spans else place
+
+    @property
+    def counts_places(self) -> bool:
+        """True iff positions are places, as without media and for most models with."""
+        return all(span.n_positions == span.n_tokens for span in self.spans)
+
+    def whole_media(self, n_shared: int) -> int:
+        """Shorten a shared prefix so that it ends in no medium."""
+        span = span_at(self.spans, n_shared)
+        return span.start if span else n_shared
+
+    @property
+    def text_tokens(self) -> list[int]:
+        """The prompt without its media, for samplers that look back."""
+        return [token for token in self.prompt if token >= 0] if self.spans else self.prompt
+
+    @property
+    def shown_prompt(self) -> list[int]:
+        """The prompt as a client may send it again: without the answer's beginning, and without media."""
+        return [token for token in self.prompt[: self.n_prompt] if token >= 0]
 
     @property
     def resumed(self) -> list[int]:

@@ -16,6 +16,8 @@ from actors.errors import InvalidRequest, PromptTooLong
 from actors.messages.job import ChatMessage, ChatPrompt, FillPrompt, JobBody, RawPrompt, SamplingOptions, TokenPrompt
 from actors.messages.model import JobRef, LoadPlan
 from runners.jobs import PreparedJob
+from runners.media import MediaSpan
+from runners.media_reader import MEDIA_PLACE, MediaReader, marked, numbered
 from runners.rendering import GoRenderRequest, RendererClient, RenderRequest
 from runners.tokenizer import Tokenizer
 
@@ -36,13 +38,15 @@ class WholePrompt:
 
     text: str
     tokens: list[int]
+    spans: tuple[MediaSpan, ...] = ()
 
 
 class PromptPreparer:
     """Prepares the jobs of one runner; for the trio thread."""
 
-    def __init__(self, tokenizer: Tokenizer, renderer: RendererClient, plan: LoadPlan) -> None:
+    def __init__(self, tokenizer: Tokenizer, media: MediaReader, renderer: RendererClient, plan: LoadPlan) -> None:
         self._tokenizer = tokenizer
+        self._media = media
         self._renderer = renderer
         self._plan = plan
 
@@ -64,7 +68,7 @@ class PromptPreparer:
         tokens = prompt.tokens
         n_cut = 0
         if len(tokens) >= num_ctx:
-            if not body.truncate:
+            if not body.truncate or any(token < 0 for token in tokens):  # an image cannot be cut
                 raise PromptTooLong(prompt_tokens=len(tokens), context_tokens=num_ctx)
             kept = cut_middle(tokens, limit=num_ctx - 1, n_keep=body.num_keep + self._tokenizer.model.add_bos)
             tokens, n_cut = kept, len(tokens) - len(kept)
@@ -73,6 +77,7 @@ class PromptPreparer:
             ref=ref,
             prompt=[*tokens, *resumed],
             n_resumed=len(resumed),
+            spans=prompt.spans,
             sampling=_with_seed(body.sampling),
             max_new_tokens=0 if body.render_only else room if body.num_predict < 0 else min(body.num_predict, room),
             stop=body.stop,
@@ -90,7 +95,7 @@ class PromptPreparer:
         """Give the prompt and how many messages were left out."""
         if isinstance(body.prompt, TokenPrompt):
             raise InvalidRequest("token ids are no prompt: send text or messages")
-        whole = await self.whole(body.prompt)
+        whole = await self.whole(body.prompt, limit=limit)
         if not isinstance(body.prompt, ChatPrompt):
             if not whole.tokens:
                 raise InvalidRequest("the prompt has no tokens: send a prompt that is not empty")
@@ -101,17 +106,22 @@ class PromptPreparer:
         fewest, most = 0, len(droppable)  # invariant: dropping `fewest` is not enough, or nothing is dropped yet
         while most - fewest > 1:
             middle = (fewest + most) // 2
-            trial = await self._chat(body.prompt, _without(body.prompt.messages, droppable[:middle]))
+            trial = await self._chat(body.prompt, _without(body.prompt.messages, droppable[:middle]), limit=limit)
             fewest, most = (fewest, middle) if len(trial.tokens) <= limit else (middle, most)
-        return await self._chat(body.prompt, _without(body.prompt.messages, droppable[:most])), most
+        return await self._chat(body.prompt, _without(body.prompt.messages, droppable[:most]), limit=limit), most
 
-    async def whole(self, prompt: RawPrompt | ChatPrompt | FillPrompt) -> WholePrompt:
-        """Render and tokenize a prompt.
+    async def whole(self, prompt: RawPrompt | ChatPrompt | FillPrompt, *, limit: int = 0) -> WholePrompt:
+        """Render and tokenize a prompt; the media of one with more than `limit` tokens are counted only.
 
         Raises:
-            InvalidRequest: token ids outside the vocabulary.
+            InvalidRequest: token ids outside the vocabulary, or media that cannot be read.
             TemplateFailed: the chat template refused the messages.
+            UnsupportedByModel: the model cannot read such media.
         """
+        if isinstance(prompt, RawPrompt) and prompt.media:
+            text, media = numbered(prompt, await self._media.marker(prompt.media))
+            read = await self._media.read(text, media, limit=limit)
+            return WholePrompt(prompt.text, read.tokens, read.spans)
         if isinstance(prompt, RawPrompt):
             return WholePrompt(prompt.text, await self._tokenizer.tokenize(prompt.text, add_special=prompt.add_special))
         if isinstance(prompt, FillPrompt):
@@ -120,11 +130,20 @@ class PromptPreparer:
             )
             return await self._tokenized(await self._renderer.render(request))
         self.check_ids("context", prompt.context_tokens)
-        return await self._chat(prompt, prompt.messages)
+        return await self._chat(prompt, prompt.messages, limit=limit)
 
-    async def _chat(self, prompt: ChatPrompt, messages: Sequence[ChatMessage]) -> WholePrompt:
+    async def _chat(self, prompt: ChatPrompt, messages: Sequence[ChatMessage], *, limit: int) -> WholePrompt:
+        media = [content for message in messages for content in message.media]
+        if not media:
+            return await self._tokenized(await self._rendered(prompt, messages), prompt)
+        marker = await self._media.marker(media)
+        text = self._without_bos(await self._rendered(prompt, [marked(message, marker) for message in messages]))
+        read = await self._media.read(text, media, limit=limit, prefix=prompt.context_tokens)
+        return WholePrompt(text.replace(marker, MEDIA_PLACE), read.tokens, read.spans)
+
+    async def _rendered(self, prompt: ChatPrompt, messages: Sequence[ChatMessage]) -> str:
         if prompt.template is not None:
-            return await self._tokenized(await self._renderer.render(_go_request(prompt, messages)), prompt)
+            return await self._renderer.render(_go_request(prompt, messages))
         model = self._tokenizer.model
         # A last message of the assistant is the beginning of the answer: rendered by hand, so that it stays open.
         prefill = messages[-1].content if messages and messages[-1].role == "assistant" else ""
@@ -140,15 +159,17 @@ class PromptPreparer:
                 variables=_variables(prompt.think),
             )
         )
-        return await self._tokenized(text + prefill, prompt)
+        return text + prefill
 
     async def _tokenized(self, text: str, prompt: ChatPrompt | None = None) -> WholePrompt:
-        model = self._tokenizer.model
-        before = prompt.context_tokens if prompt else ()
-        if model.add_bos and model.bos_text:
-            text = text.removeprefix(model.bos_text)  # the tokenizer adds it
+        before, text = prompt.context_tokens if prompt else (), self._without_bos(text)
         tokens = await self._tokenizer.tokenize(text, add_special=not before)
         return WholePrompt(text, [*before, *tokens])
+
+    def _without_bos(self, text: str) -> str:
+        """Take away the token that the tokenizer adds."""
+        model = self._tokenizer.model
+        return text.removeprefix(model.bos_text) if model.add_bos and model.bos_text else text
 
     def check_ids(self, field: str, tokens: Sequence[int]) -> None:
         """Check that ids, which came in `field` of a request, are tokens of the model.

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from runners.jobs import RunningJob
 from runners.llama.adapters import NO_ADAPTERS, AdapterSet
+from runners.media import MediaSpan, span_at
 
 HOLE_COST_TOKENS = 32
 """Prefill of so many tokens takes about as long as a hole between running slots costs an answer of usual length."""
@@ -40,8 +41,16 @@ class Slot:
         return self.next_token is not None
 
     def remaining_prompt(self) -> int:
-        """Count the prompt tokens that are not in the cache yet."""
-        return 0 if self.job is None or self.is_decoding else len(self.job.prepared.prompt) - len(self.tokens)
+        """Count the prompt tokens that are to go into the cache next: up to a medium, or to the end."""
+        if self.job is None or self.is_decoding:
+            return 0
+        return self.job.prepared.text_end(len(self.tokens)) - len(self.tokens)
+
+    def next_medium(self) -> MediaSpan | None:
+        """Give the medium that is to go into the cache next, or on; None when text is next."""
+        if self.job is None or self.is_decoding or not self.job.prepared.spans:
+            return None
+        return span_at(self.job.prepared.spans, len(self.tokens))
 
 
 def common_prefix(left: Sequence[int], right: Sequence[int]) -> int:

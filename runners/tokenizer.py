@@ -1,16 +1,12 @@
 """The tokenizer thread: a megabyte of prompt takes a second to tokenize, which neither trio nor a step may wait for.
 
-It owns every call of `Model.tokenize` and `Model.detokenize`. Requests are served in order; the scheduler's slots
-bound how many wait.
+It owns every call of `Model.tokenize` and `Model.detokenize`.
 """
 
-import queue
-import threading
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-import trio
-
+from runners.call_thread import CallThread
 from runners.llama.model import Model
 
 T = TypeVar("T")
@@ -24,10 +20,8 @@ class Tokenizer:
 
     def __init__(self, model: Model) -> None:
         self.model = model
-        self._requests: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._marks: dict[str, int | None] = {}  # owned by the trio thread
-        self._thread = threading.Thread(target=self._run, name="tokenizer", daemon=True)
-        self._thread.start()
+        self._thread = CallThread("tokenizer")
 
     async def tokenize(self, text: str, *, add_special: bool) -> list[int]:
         """Turn text into token ids.
@@ -54,22 +48,7 @@ class Tokenizer:
         Raises:
             Exception: whatever `call` raises.
         """
-        token, done = trio.lowlevel.current_trio_token(), trio.Event()
-        result: list[T | Exception] = []
-
-        def work() -> None:
-            try:
-                result.append(call())
-            except Exception as error:  # noqa: BLE001  # it is raised again where it was asked for
-                result.append(error)
-            token.run_sync_soon(done.set)
-
-        self._requests.put(work)
-        await done.wait()
-        outcome = result[0]
-        if isinstance(outcome, Exception):
-            raise outcome
-        return outcome
+        return await self._thread.run(call)
 
     async def marks(self, texts: Sequence[str]) -> dict[int, bytes]:
         """Find the control tokens of these texts: their ids, with the bytes that an answer shall show for them.
@@ -88,9 +67,4 @@ class Tokenizer:
 
     def close(self) -> None:
         """End the thread after the requests before this, and wait for it: the model may be freed then."""
-        self._requests.put(None)
-        self._thread.join()
-
-    def _run(self) -> None:
-        while (work := self._requests.get()) is not None:
-            work()
+        self._thread.close()

@@ -45,6 +45,8 @@ class ChatMessage(msgspec.Struct, frozen=True, kw_only=True):
     tool_calls: tuple[ToolCall, ...] = ()
     tool_name: str = ""
     tool_call_id: str = ""
+    media: tuple[bytes, ...] = ()
+    """Files of images and sounds. They stand where the content says `[img]`, and in front of it."""
 
 
 class RawPrompt(msgspec.Struct, frozen=True, kw_only=True, tag="raw"):
@@ -53,6 +55,8 @@ class RawPrompt(msgspec.Struct, frozen=True, kw_only=True, tag="raw"):
     text: str
     add_special: bool = True
     """Whether the tokens that the model puts around every prompt are added."""
+    media: tuple[bytes, ...] = ()
+    """Files of images and sounds; the text says `[img-0]`, `[img-1]` and so on where they stand."""
 
 
 class TokenPrompt(msgspec.Struct, frozen=True, kw_only=True, tag="tokens"):

@@ -12,7 +12,7 @@ from gateway.generation import Generation, begin, chat_think, load, start
 from gateway.models import ServedModel
 from gateway.options import request_options
 from gateway.routes.answering import json_response, native_response
-from gateway.routes.reading import current_request, read_body
+from gateway.routes.reading import current_request, read_body, read_images
 from gateway.routes.watching import watched_response
 from gateway.wire import fields
 from gateway.wire.native import ChatWriter, Line
@@ -45,13 +45,15 @@ def chat_routes(worker: Worker) -> Blueprint:
         if not body.messages:
             await load(worker.jobs, current_request(), model, options, keep_alive_s)
             return json_response(writer.end(Line(done_reason="load")))
+        media = await read_images([message.images for message in body.messages])
+        checks.check_reads_media(model, [content for each in media for content in each])
         _check_available(body)
         model.check_renders()
         generation = Generation(
             model=model,
             options=options,
             prompt=ChatPrompt(
-                messages=conversation(model, [chat_message(each) for each in body.messages]),
+                messages=conversation(model, list(map(chat_message, body.messages, media))),
                 think=chat_think(model, think),
             ),
             keep_alive_s=keep_alive_s,
@@ -78,14 +80,12 @@ def conversation(model: ServedModel, messages: Sequence[ChatMessage]) -> tuple[C
 
 
 def _check_available(body: ChatRequest) -> None:
-    for message in body.messages or ():
-        checks.check_images(message.images)
     checks.check_format(fields.raw_bytes(body.format))
     checks.check_logprobs(wanted=body.logprobs)
     checks.check_debug(wanted=body.debug_render_only)
 
 
-def chat_message(message: Message) -> ChatMessage:
+def chat_message(message: Message, media: tuple[bytes, ...] = ()) -> ChatMessage:
     """Give a message of the native API as the runner gets it."""
     calls = tuple(
         ToolCall(
@@ -101,4 +101,5 @@ def chat_message(message: Message) -> ChatMessage:
         tool_calls=calls,
         tool_name=message.tool_name or "",
         tool_call_id=message.tool_call_id or "",
+        media=media,
     )

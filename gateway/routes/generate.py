@@ -11,7 +11,7 @@ from gateway.generation import Generation, begin, chat_think, load, start
 from gateway.models import ServedModel
 from gateway.options import request_options
 from gateway.routes.answering import json_response, native_response
-from gateway.routes.reading import current_request, read_body
+from gateway.routes.reading import current_request, read_body, read_images
 from gateway.routes.watching import watched_response
 from gateway.wire import fields
 from gateway.wire.native import GenerateWriter, Line
@@ -45,11 +45,13 @@ def generate_routes(worker: Worker) -> Blueprint:
         if not body.prompt:
             await load(worker.jobs, current_request(), model, options, keep_alive_s)
             return json_response(writer.end(Line(done_reason="load")))
+        (media,) = await read_images([body.images])
+        checks.check_reads_media(model, media)
         _check_available(body)
         generation = Generation(
             model=model,
             options=options,
-            prompt=_prompt(body, model, think, fill),
+            prompt=_prompt(body, model, think, fill, media),
             keep_alive_s=keep_alive_s,
             tells_prefill=bool(body.progress),
             truncate=body.truncate is not False,
@@ -66,7 +68,6 @@ def generate_routes(worker: Worker) -> Blueprint:
 
 
 def _check_available(body: GenerateRequest) -> None:
-    checks.check_images(body.images)
     checks.check_format(fields.raw_bytes(body.format))
     checks.check_logprobs(wanted=body.logprobs)
     checks.check_debug(wanted=body.debug_render_only)
@@ -77,10 +78,11 @@ def _prompt(
     model: ServedModel,
     think: bool | str | None,  # noqa: FBT001  # the wire's own type
     fill: str | None,
+    media: tuple[bytes, ...],
 ) -> RawPrompt | ChatPrompt | FillPrompt:
     prompt = body.prompt or ""
     if body.raw:
-        return RawPrompt(text=prompt)
+        return RawPrompt(text=prompt, media=media)
     think = chat_think(model, think)
     if fill is not None:
         return FillPrompt(template=fill, prompt=prompt, suffix=body.suffix or "", think=think)
@@ -90,7 +92,7 @@ def _prompt(
     messages = [ChatMessage(role="system", content=system)] if system else []
     if not body.context:
         messages += [ChatMessage(role=each["role"], content=each["content"]) for each in model.installed.messages]
-    messages.append(ChatMessage(role="user", content=prompt))
+    messages.append(ChatMessage(role="user", content=prompt, media=media))
     return ChatPrompt(
         messages=tuple(messages),
         think=think,

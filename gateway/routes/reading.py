@@ -1,5 +1,6 @@
 """Reading requests: the current request with its type, and its JSON body."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import TypeVar, cast
 
@@ -8,6 +9,7 @@ from quart import current_app, request
 
 from gateway.connection import GatewayRequest
 from gateway.content_encoding import unpacked
+from gateway.wire.fields import parse_images
 from gateway.wire.request_json import RequestBody, decode_body
 
 _BIG_BODY_BYTES = 64 << 10
@@ -42,3 +44,14 @@ async def _unpacked(raw: bytes) -> bytes:
     if not encodings or not raw:
         return raw
     return await trio.to_thread.run_sync(partial(unpacked, raw, encodings, max_bytes=max_bytes))
+
+
+async def read_images(images: Sequence[Sequence[str] | None]) -> list[tuple[bytes, ...]]:
+    """Read the images, or sounds, of each message; many or big ones in a worker thread.
+
+    Raises:
+        InvalidRequest: one is not in standard base64.
+    """
+    if sum(len(image) for each in images for image in each or ()) > _BIG_BODY_BYTES:
+        return await trio.to_thread.run_sync(lambda: [parse_images(each) for each in images])
+    return [parse_images(each) for each in images]

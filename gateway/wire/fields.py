@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -94,17 +95,25 @@ def check_top_logprobs(value: int | None) -> None:
         raise InvalidRequest(f"top_logprobs must be between 0 and {MAX_TOP_LOGPROBS}")
 
 
-def check_images(images: list[str] | None) -> None:
-    """Check that images are standard base64.
+def parse_images(images: Sequence[str] | None) -> tuple[bytes, ...]:
+    """Read images, or sounds, which are in standard base64.
 
     Raises:
         InvalidRequest: one is not.
     """
-    for image in images or ():
-        try:
-            base64.b64decode(image, validate=True)
-        except (binascii.Error, ValueError) as error:
-            raise InvalidRequest(f"illegal base64 data at input byte {_first_bad_byte(image)}") from error
+    return tuple(parse_image(image) for image in images or ())
+
+
+def parse_image(image: str) -> bytes:
+    """Read one image, or sound, from standard base64.
+
+    Raises:
+        InvalidRequest: it is none.
+    """
+    try:
+        return base64.b64decode(image, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise InvalidRequest(f"illegal base64 data at input byte {_first_bad_byte(image)}") from error
 
 
 def raw_bytes(value: msgspec.Raw) -> bytes:

@@ -1,4 +1,4 @@
-"""The only import of `llama_cpp`: its low-level ctypes functions under one name, and llama.cpp's log.
+"""The only import of `llama_cpp`: the low-level ctypes functions of libllama and libmtmd, and llama.cpp's log.
 
 ctypes releases the GIL during each call, so a native call never blocks the other threads of the runner. llama.cpp's
 log lines go to ours at DEBUG; the last few warnings and errors are kept, because its functions return no reason.
@@ -9,8 +9,9 @@ import ctypes
 import logging
 
 import llama_cpp.llama_cpp as native
+from llama_cpp import mtmd_cpp as mtmd
 
-__all__ = ["build_flags", "last_errors", "native", "start_backend"]
+__all__ = ["build_flags", "last_errors", "mtmd", "native", "on_log", "start_backend"]
 
 log = logging.getLogger("llama.cpp")
 
@@ -19,7 +20,8 @@ _last_errors: collections.deque[str] = collections.deque(maxlen=4)
 
 
 @native.llama_log_callback  # type: ignore[untyped-decorator]  # ctypes has no types here
-def _on_log(level: int, text: bytes, _user_data: ctypes.c_void_p) -> None:
+def on_log(level: int, text: bytes, _user_data: ctypes.c_void_p) -> None:
+    """Take a line of llama.cpp's log, or of a library that comes with it."""
     line = text.decode("utf-8", "replace").rstrip()
     if level in (_LEVEL_WARN, _LEVEL_ERROR) and line:
         _last_errors.append(line)
@@ -30,7 +32,7 @@ def _on_log(level: int, text: bytes, _user_data: ctypes.c_void_p) -> None:
 def start_backend() -> None:
     """Initialise llama.cpp in this process; call it once, after the fork, on the thread that will own the model."""
     _last_errors.clear()
-    native.llama_log_set(_on_log, ctypes.c_void_p(0))
+    native.llama_log_set(on_log, ctypes.c_void_p(0))
     native.llama_backend_init()
 
 

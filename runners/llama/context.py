@@ -14,6 +14,7 @@ from runners.llama.batch import Batch
 from runners.llama.binding import last_errors, native
 from runners.llama.cells import convert
 from runners.llama.layout import layout_for, layout_remedy
+from runners.llama.media_batch import MediaBatch
 from runners.llama.model import Model
 
 _CONTEXT_PADDING = 256  # llama.cpp pads the cells of a stream to a multiple of this
@@ -69,6 +70,19 @@ class Context:
     def use_adapters(self, handles: Sequence[Any], scales: Sequence[float]) -> None:
         """Decode with this set of adapters from now on; free where the context has it already."""
         use_adapters(self.handle, handles, scales)
+
+    def decode_media(self, batch: MediaBatch, *, is_causal: bool) -> None:
+        """Evaluate embeddings; their cells are then part of their sequence.
+
+        Raises:
+            DecodeFailed: nothing is known of the batch's cells; the caller clears the sequence.
+        """
+        native.llama_set_causal_attn(self.handle, is_causal)
+        status = native.llama_decode(self.handle, batch.native)
+        native.llama_set_causal_attn(self.handle, True)  # noqa: FBT003  # native
+        if status != 0:
+            raise DecodeFailed(f"llama.cpp could not evaluate {len(batch)} embeddings of a medium (status {status})")
+        native.llama_synchronize(self.handle)
 
     def cut(self, sequence: int, *, keep_tokens: int) -> bool:
         """Drop all cells of a sequence from position `keep_tokens` on.

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.errors import InvalidRequest, PromptTooLong, TemplateFailed
+from actors.errors import InvalidRequest, PromptTooLong, TemplateFailed, UnsupportedByModel
 from actors.messages.job import (
     ChatMessage,
     ChatPrompt,
@@ -20,14 +20,16 @@ from actors.messages.job import (
     ToolFunction,
 )
 from actors.messages.launcher_to_runner import RendererAssignment
-from actors.messages.model import JobRef, LoadPlan
+from actors.messages.model import JobRef, LoadPlan, ModelSpec
 from runners.jobs import PreparedJob
 from runners.llama.binding import start_backend
 from runners.llama.model import Model
+from runners.media_reader import MediaReader
 from runners.prompt import PromptPreparer, cut_middle
 from runners.rendering import RendererClient
 from runners.tokenizer import Tokenizer
 from tests.support.entry import running_entry
+from tests.support.pictures import png
 
 pytestmark = [pytest.mark.model, pytest.mark.processes]
 
@@ -57,10 +59,20 @@ async def desk(tiny_gguf: Path, run_dir: Path) -> AsyncIterator[Desk]:
     plan = LoadPlan(num_ctx=NUM_CTX, n_slots=1)
     start_backend()
     model = Model(str(tiny_gguf), plan)
+    spec = ModelSpec(
+        key="tiny",
+        name="tiny:latest",
+        digest="0" * 64,
+        weights_path=str(tiny_gguf),
+        weights_bytes=0,
+        n_layers=4,
+        n_ctx_train=8192,
+        kv_bytes_per_token=1024,
+    )
     tokenizer = Tokenizer(model)
     renderer = RendererClient(endpoint, identity="test")
     with running_entry("runners.renderer", RendererAssignment(endpoint=endpoint)):
-        yield Desk(model, PromptPreparer(tokenizer, renderer, plan))
+        yield Desk(model, PromptPreparer(tokenizer, MediaReader(model, spec, plan), renderer, plan))
     renderer.close()
     tokenizer.close()
     model.close()
@@ -226,3 +238,18 @@ async def test_prepare_suffix_fills_a_gap_and_a_bad_template_is_told(desk: Desk)
     assert (await desk.prepare(JobBody(prompt=fill, render_only=True))).echo == "<P>a<S>b<M>"
     with pytest.raises(TemplateFailed, match="unclosed action"):
         await desk.prepare(JobBody(prompt=msgspec.structs.replace(fill, template="{{ .X")))
+
+
+async def test_prepare_image_without_projector_is_refused(desk: Desk) -> None:
+    """A model that reads text only says so, and names the remedy."""
+    chat = ChatPrompt(messages=(ChatMessage(role="user", content="What is this?", media=(png(8, 8, seed=1),)),))
+    for prompt in (chat, RawPrompt(text="[img-0]", media=(png(8, 8, seed=1),))):
+        with pytest.raises(UnsupportedByModel, match="does not support images: it has no projector"):
+            await desk.prepare(JobBody(prompt=prompt))
+
+
+async def test_prepare_no_image_is_refused_before_the_projector_is_asked(desk: Desk) -> None:
+    """Bytes that are no image are told as such."""
+    chat = ChatPrompt(messages=(ChatMessage(role="user", content="What is this?", media=(b"hello",)),))
+    with pytest.raises(InvalidRequest, match="no image or sound"):
+        await desk.prepare(JobBody(prompt=chat))

@@ -151,7 +151,6 @@ async def test_generate_refuses_with_the_known_text(
     [
         {"format": "json"},
         {"format": {"type": "object"}},
-        {"images": ["aGk="]},
         {"logprobs": True},
         {"_debug_render_only": True},
     ],

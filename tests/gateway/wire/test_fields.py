@@ -89,8 +89,14 @@ def test_has_format_of_something_else_quotes_it(raw: bytes, shown: str) -> None:
     assert caught.value.message == f'invalid format: "{shown}"; expected "json" or a valid JSON Schema object'
 
 
-def test_check_images_names_the_first_bad_byte() -> None:
+def test_parse_images_gives_their_bytes() -> None:
+    """Standard base64 is read; no images are none."""
+    assert fields.parse_images(["aGk=", ""]) == (b"hi", b"")
+    assert fields.parse_images(None) == ()
+
+
+def test_parse_images_names_the_first_bad_byte() -> None:
     """Not base64 is an error that says where."""
     with pytest.raises(InvalidRequest) as caught:
-        fields.check_images(["aGk=", "aG!="])
+        fields.parse_images(["aGk=", "aG!="])
     assert caught.value.message == "illegal base64 data at input byte 2"
