@@ -128,7 +128,7 @@ def test_media_tokens_are_llama_cpps_alone_and_side_by_side(bench: MediaBench, k
 
 def test_media_cache_that_grows_keeps_them(bench: MediaBench, kind: Kind) -> None:
     """A long prompt behind a medium makes the cache grow in between, and tokens stay llama.cpp's."""
-    text = "{} " + "one two three " * 60
+    text = "{} " + "one two three " * 120
     oracle = MediaOracle(kind.text, kind.projector)
     answer = oracle.greedy_answer(CHAT.format(text), kind.media[:1], n_tokens=8)
     oracle.close()
