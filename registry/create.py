@@ -24,6 +24,7 @@ from registry.names import ModelName, match_ignoring_case, parse_name
 from registry.progress import Progress
 from registry.split import joined_files
 from registry.store import Store
+from registry.workshop.convert.order import converted
 from registry.workshop.quantize import file_type_named, quantized
 
 _PROJECTOR_TYPES = {"projector", "mmproj"}
@@ -144,7 +145,9 @@ class _Creation:
 
     def _take_files(self, files: Mapping[str, str]) -> Generator[Progress, None, None]:
         if any(name.endswith(".safetensors") for name in files):
-            raise NotAvailable("importing safetensors", "convert the model to GGUF with llama.cpp first")
+            digest = yield from converted(self._store.blobs, files, name=self._target.model)
+            self._layers += (NewLayer(self._layer(manifests.WEIGHTS, digest), is_new=True),)
+            return
         if not files:
             raise InvalidRequest("no files provided to convert")
         whole = yield from joined_files(self._store.blobs, files)
@@ -155,8 +158,14 @@ class _Creation:
         if not any(layer.layer.media_type == manifests.WEIGHTS for layer in self._layers):
             raise InvalidRequest("no model weights among the files: add the model's GGUF file")
 
-    def _take_adapters(self) -> Iterator[Progress]:
+    def _take_adapters(self) -> Generator[Progress, None, None]:
         adapters = self._request.adapters or {}
+        if any(name.endswith(".safetensors") for name in adapters):
+            base = self._weights_layer().digest
+            digest = yield from converted(self._store.blobs, adapters, name=self._target.model, base=base)
+            check_adapter(read_gguf(self._store.blobs.path(digest)), self._weights(), name="the adapter")
+            self._layers += (NewLayer(self._layer(manifests.ADAPTER, digest), is_new=True),)
+            return
         if len(adapters) > 1:
             raise InvalidRequest("only one adapter is currently supported")
         for name, digest in adapters.items():
@@ -206,8 +215,10 @@ class _Creation:
         return Layer(media_type, parse_digest(digest), size)
 
     def _weights(self) -> GgufFile:
-        weights = [layer.layer for layer in self._layers if layer.layer.media_type == manifests.WEIGHTS]
-        return read_gguf(self._store.blobs.path(weights[-1].digest))
+        return read_gguf(self._store.blobs.path(self._weights_layer().digest))
+
+    def _weights_layer(self) -> Layer:
+        return [layer.layer for layer in self._layers if layer.layer.media_type == manifests.WEIGHTS][-1]
 
     def _projector_families(self) -> tuple[str, ...]:
         projectors = [layer.layer for layer in self._layers if layer.layer.media_type == manifests.PROJECTOR]

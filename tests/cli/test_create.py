@@ -157,3 +157,41 @@ def test_create_as_json_prints_a_line_for_each_status(server: Double, actorctl: 
     server.blobs[_DIGEST] = _CONTENT
     out = actorctl("create", "m", "--from", "model.gguf", "--json").out
     assert [json.loads(line) for line in out.splitlines()] == [{"status": "gathering model components"}, *_STATUSES]
+
+
+def test_create_from_safetensors_folder_sends_what_describes_them_too(
+    folder: Path, server: Double, actorctl: Actorctl
+) -> None:
+    """Weights come before a GGUF that lies beside them; configurations one level below and the tokenizer come along."""
+    (folder / "1_Pooling").mkdir()
+    names = ["model-00001.safetensors", "config.json", "1_Pooling/config.json", "tokenizer.json", "chat_template.jinja"]
+    for name in [*names, "README.md"]:
+        (folder / name).write_text(name)
+    assert actorctl("create", "m", "--from", ".", "--quantize", "q8_0", "--draft-quantize", "q4_0").status == 0
+    (body,) = server.asked("POST /api/create")
+    assert sorted(body["files"]) == sorted(names)
+    assert (body["quantize"], body["draft_quantize"]) == ("q8_0", "q4_0")
+
+
+def test_create_from_pickled_weights_is_refused(folder: Path, actorctl: Actorctl) -> None:
+    """A pickle can run code when it is read."""
+    inner = folder / "inner"
+    inner.mkdir()
+    (inner / "pytorch_model.bin").touch()
+    assert "convert them to safetensors" in actorctl("create", "m", "--from", "inner").err
+
+
+def test_create_with_draft_and_adapter_sends_both(folder: Path, server: Double, actorctl: Actorctl) -> None:
+    """Each file arrives under its own field; a draft that is the model itself is refused."""
+    (folder / "small.gguf").write_bytes(b"GGUF small")
+    (folder / "tuned.gguf").write_bytes(b"GGUF tuned")
+    (folder / "Modelfile").write_text("FROM ./model.gguf\nADAPTER ./tuned.gguf\nDRAFT ./small.gguf\n")
+    assert actorctl("create", "m").status == 0
+    (body,) = server.asked("POST /api/create")
+    assert [list(body[field]) for field in ("files", "adapters", "draft_files")] == [
+        ["model.gguf"],
+        ["tuned.gguf"],
+        ["small.gguf"],
+    ]
+    (folder / "Modelfile").write_text("FROM ./model.gguf\nDRAFT ./model.gguf\n")
+    assert "DRAFT must be another file" in actorctl("create", "m").err

@@ -24,6 +24,15 @@ def tiny_gguf() -> Path:
 
 
 @pytest.fixture
+def minilm_gguf() -> Path:
+    """A real model that embeds; skips where it is absent."""
+    path = SHARED / "models" / "all-minilm-l6-v2-f16.gguf"
+    if not path.is_file():
+        pytest.skip("the model all-minilm-l6-v2-f16.gguf is not beside the repository")
+    return path
+
+
+@pytest.fixture
 def store(tmp_path: Path) -> Store:
     """An empty store that does not exist on disk yet."""
     return Store(tmp_path / "models")

@@ -1,0 +1,275 @@
+"""Safetensors folders to GGUF: the tensors of known models byte for byte, and models that llama.cpp loads."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from actors.errors import ConversionFailed
+from actors.messages.model import LoadPlan
+from registry.create import CreateRequest, create
+from registry.gguf import read_gguf
+from registry.store import Store
+from runners.llama.binding import start_backend
+from runners.llama.model import Model
+from tests.support.safetensors import Tensors, tensors_of, unmade_llama, write_byte_level_tokenizer, write_safetensors
+
+pytestmark = [pytest.mark.model, pytest.mark.processes]
+
+HIDDEN, HEADS, KV_HEADS, WIDE, LAYERS, TOKENS = 64, 4, 2, 96, 2, 608
+
+
+def _made(store: Store, folder: Path, **fields: Any) -> list[str]:
+    files = {str(path.relative_to(folder)): store.blobs.add_file(path) for path in folder.rglob("*") if path.is_file()}
+    return [step.status for step in create(store, CreateRequest(model="made", files=files, **fields))]
+
+
+def _loaded(store: Store) -> Model:
+    start_backend()
+    return Model(str(store.resolve("made").weights_path), LoadPlan(num_ctx=64, n_slots=1))
+
+
+def test_convert_llama_gives_the_tensors_and_tokens_of_the_original(
+    store: Store, tiny_gguf: Path, tmp_path: Path
+) -> None:
+    """A model taken apart and converted again is the same model: tensors, vocabulary, template, parameters."""
+    original = unmade_llama(tiny_gguf, tmp_path)
+    statuses = _made(store, tmp_path)
+    assert "converting model" in statuses
+    made = store.resolve("made")
+    converted = read_gguf(made.weights_path, long_arrays=True)
+    before, after = tensors_of(tiny_gguf), tensors_of(made.weights_path)
+    assert set(before) == set(after)
+    assert all(before[name].tobytes() == after[name].tobytes() for name in before)
+    assert {tensor.name: tensor.type_name for tensor in converted.tensors} == {
+        tensor.name: tensor.type_name for tensor in original.tensors
+    }
+    differing = {
+        key: (value, converted.metadata.get(key))
+        for key, value in original.metadata.items()
+        if converted.metadata.get(key) != value
+    }
+    assert set(differing) <= {"general.name", "general.description", "general.license"}
+    assert (made.config.model_family, made.config.file_type, made.config.model_type) == ("llama", "F16", "2.00M")
+
+
+def test_convert_and_quantize_in_one_go(store: Store, tiny_gguf: Path, tmp_path: Path) -> None:
+    """What was converted is quantized, and only the result is kept in the manifest."""
+    unmade_llama(tiny_gguf, tmp_path)
+    statuses = _made(store, tmp_path, quantize="q8_0")
+    assert statuses.index("converting model") < statuses.index("quantizing F16 model to Q8_0")
+    made = store.resolve("made")
+    assert made.config.file_type == "Q8_0"
+    assert len(made.manifest.layers) == 1
+
+
+@pytest.mark.parametrize(
+    ("architecture", "family", "fields", "norms"),
+    [
+        ("MistralForCausalLM", "llama", {}, ()),
+        ("Qwen2ForCausalLM", "qwen2", {}, ()),
+        ("Qwen3ForCausalLM", "qwen3", {"head_dim": 32}, ("self_attn.q_norm", "self_attn.k_norm")),
+        ("GemmaForCausalLM", "gemma", {"head_dim": 32}, ()),
+        (
+            "Gemma2ForCausalLM",
+            "gemma2",
+            {"head_dim": 32, "sliding_window": 32, "attn_logit_softcapping": 50.0, "final_logit_softcapping": 30.0},
+            ("pre_feedforward_layernorm", "post_feedforward_layernorm"),
+        ),
+        (
+            "Gemma3ForCausalLM",
+            "gemma3",
+            {"head_dim": 32, "sliding_window": 32, "rope_scaling": {"rope_type": "linear", "factor": 8.0}},
+            ("self_attn.q_norm", "self_attn.k_norm", "pre_feedforward_layernorm", "post_feedforward_layernorm"),
+        ),
+    ],
+)  # fmt: skip
+def test_convert_architecture_is_loaded_by_llama_cpp(  # noqa: PLR0917 - a fixture more than is usual
+    store: Store, tiny_gguf: Path, tmp_path: Path, architecture: str, family: str, fields: Mapping[str, Any],
+    norms: tuple[str, ...],
+) -> None:  # fmt: skip
+    """A small model of random weights, in BF16: every tensor has its place, llama.cpp loads it and knows its tokens."""
+    _write_folder(tmp_path, tiny_gguf, architecture, fields, norms)
+    _made(store, tmp_path)
+    made = store.resolve("made")
+    assert (made.config.model_family, made.config.file_type) == (family, "BF16")
+    model = _loaded(store)
+    assert model.n_vocab == TOKENS
+    assert model.tokenize("<|im_start|>Hello", add_special=False)[1:] == model.tokenize("Hello", add_special=False)
+    model.close()
+
+
+def test_convert_gemma_adds_one_to_its_norms(store: Store, tiny_gguf: Path, tmp_path: Path) -> None:
+    """What gemma's code adds when it runs is in the file."""
+    _write_folder(tmp_path, tiny_gguf, "GemmaForCausalLM", {"head_dim": 32}, ())
+    _made(store, tmp_path)
+    found = tensors_of(store.resolve("made").weights_path)
+    assert np.allclose(found["output_norm.weight"], 1.5)
+
+
+def test_convert_bert_gives_the_tensors_of_the_original(store: Store, minilm_gguf: Path, tmp_path: Path) -> None:
+    """MiniLM taken apart and converted again has the same bytes and pools as before."""
+    original = read_gguf(minilm_gguf, long_arrays=True)
+    _write_bert_folder(tmp_path, minilm_gguf)
+    _made(store, tmp_path)
+    made = store.resolve("made").weights_path
+    before, after = tensors_of(minilm_gguf), tensors_of(made)
+    assert set(before) == set(after)
+    assert all(before[name].tobytes() == after[name].tobytes() for name in before)
+    converted = read_gguf(made, long_arrays=True)
+    for key in ("tokens", "token_type", "cls_token_id", "seperator_token_id", "unknown_token_id", "padding_token_id"):
+        assert converted.metadata.get(f"tokenizer.ggml.{key}") == original.metadata.get(f"tokenizer.ggml.{key}"), key
+    assert converted.value("pooling_type") == original.value("pooling_type")
+    assert converted.value("attention.causal") is False
+    model = _loaded(store)
+    assert model.n_vocab == 30522
+    model.close()
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"config.json": b"{}"}, 'unsupported architecture "unknown"'),
+        ({"config.json": b"["}, "config.json is no JSON"),
+        ({"config.json": None}, "config.json is missing"),
+        ({"tokenizer.json": None}, "tokenizer.json is missing"),
+        ({"tokenizer.json": b'{"model": {"type": "Unigram"}}'}, "send tokenizer.model along"),
+        ({"tokenizer.model": b"\xff\xff\xff"}, "tokenizer.model is no SentencePiece model"),
+        ({"model.safetensors": b"\x00" * 20}, "model.safetensors is no safetensors file"),
+        ({"model.safetensors": b"\x04" + b"\x00" * 7 + b"abcd"}, "the header of model.safetensors cannot be read"),
+        (
+            {"model.safetensors": b"\x38" + b"\0" * 7 + b'{"a":{"dtype":"F32","shape":[9],"data_offsets":[0,36]}}  '},
+            "the tensor a lies outside its file",
+        ),
+    ],
+)
+def test_convert_damaged_folder_is_refused_by_name(
+    store: Store, tiny_gguf: Path, tmp_path: Path, change: dict[str, bytes | None], reason: str
+) -> None:
+    """Which file is at fault and what is wrong with it; nothing is left behind."""
+    unmade_llama(tiny_gguf, tmp_path)
+    for name, content in change.items():
+        if content is None:
+            (tmp_path / name).unlink()
+        else:
+            (tmp_path / name).write_bytes(content)
+    with pytest.raises(ConversionFailed) as caught:
+        _made(store, tmp_path)
+    assert reason in caught.value.message
+    assert [path.name for path in store.blobs.folder.iterdir() if len(path.name) != 71] == []
+
+
+def _write_folder(
+    folder: Path, tokenizer: Path, architecture: str, fields: Mapping[str, Any], norms: tuple[str, ...]
+) -> None:
+    config = {
+        "architectures": [architecture],
+        "hidden_size": HIDDEN,
+        "intermediate_size": WIDE,
+        "num_hidden_layers": LAYERS,
+        "num_attention_heads": HEADS,
+        "num_key_value_heads": KV_HEADS,
+        "max_position_embeddings": 128,
+        "rms_norm_eps": 1e-6,
+        "vocab_size": TOKENS,
+        "rope_theta": 10000.0,
+        **fields,
+    }
+    (folder / "config.json").write_text(json.dumps(config))
+    write_byte_level_tokenizer(folder, read_gguf(tokenizer, long_arrays=True))
+    head = int(config.get("head_dim", HIDDEN // HEADS))
+    shapes: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (TOKENS, HIDDEN), "model.norm.weight": (HIDDEN,)}
+    for layer in range(LAYERS):
+        inner: dict[str, tuple[int, ...]] = {
+            "input_layernorm": (HIDDEN,),
+            "post_attention_layernorm": (HIDDEN,),
+            "self_attn.q_proj": (HEADS * head, HIDDEN),
+            "self_attn.k_proj": (KV_HEADS * head, HIDDEN),
+            "self_attn.v_proj": (KV_HEADS * head, HIDDEN),
+            "self_attn.o_proj": (HIDDEN, HEADS * head),
+            "mlp.gate_proj": (WIDE, HIDDEN),
+            "mlp.up_proj": (WIDE, HIDDEN),
+            "mlp.down_proj": (HIDDEN, WIDE),
+            **{name: (head,) if "self_attn" in name else (HIDDEN,) for name in norms},
+        }
+        shapes |= {f"model.layers.{layer}.{name}.weight": shape for name, shape in inner.items()}
+        if architecture == "Qwen2ForCausalLM":
+            shapes |= {
+                f"model.layers.{layer}.self_attn.{one}_proj.bias": inner[f"self_attn.{one}_proj"][:1] for one in "qkv"
+            }
+    random = np.random.default_rng(0)
+    tensors = {
+        name: np.full(shape, 0.5, np.float32) if "norm" in name else random.normal(0, 0.1, shape).astype(np.float32)
+        for name, shape in shapes.items()
+    }
+    write_safetensors(
+        folder / "model.safetensors",
+        {name: (one.view(np.uint32) >> 16).astype(np.uint16) for name, one in tensors.items()},
+    )
+
+
+_BERT_NAMES = {
+    "token_embd_norm": "embeddings.LayerNorm",
+    "position_embd": "embeddings.position_embeddings",
+    "token_types": "embeddings.token_type_embeddings",
+    "token_embd": "embeddings.word_embeddings",
+    "attn_output_norm": "attention.output.LayerNorm",
+    "attn_output": "attention.output.dense",
+    "attn_q": "attention.self.query",
+    "attn_k": "attention.self.key",
+    "attn_v": "attention.self.value",
+    "layer_output_norm": "output.LayerNorm",
+    "ffn_up": "intermediate.dense",
+    "ffn_down": "output.dense",
+}
+
+
+def _write_bert_folder(folder: Path, source: Path) -> None:
+    model = read_gguf(source, long_arrays=True)
+    tensors: Tensors = {}
+    for name, values in tensors_of(source).items():
+        *layer, inner, kind = name.split(".")
+        prefix = f"encoder.layer.{layer[1]}." if layer else ""
+        tensors[f"{prefix}{_BERT_NAMES[inner]}.{kind}"] = values.astype(np.float32)
+    tensors["embeddings.position_ids"] = np.arange(512, dtype=np.int64)
+    write_safetensors(folder / "model.safetensors", tensors)
+    config = {
+        "architectures": ["BertModel"],
+        "hidden_size": 384,
+        "intermediate_size": 1536,
+        "num_hidden_layers": 6,
+        "num_attention_heads": 12,
+        "max_position_embeddings": 512,
+        "layer_norm_eps": 1e-12,
+        "type_vocab_size": 2,
+        "vocab_size": 30522,
+    }
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "1_Pooling").mkdir()
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode_mean_tokens": True}))
+    tokens, types = model.metadata["tokenizer.ggml.tokens"], model.metadata["tokenizer.ggml.token_type"]
+    assert isinstance(tokens, tuple)
+    assert isinstance(types, tuple)
+    plain = [_word_piece(str(token), kind == 3) for token, kind in zip(tokens, types, strict=True)]
+    special = {
+        "unk_token": "[UNK]",
+        "cls_token": "[CLS]",
+        "sep_token": "[SEP]",
+        "pad_token": "[PAD]",
+        "mask_token": "[MASK]",
+    }
+    description = {
+        "model": {"type": "WordPiece", "vocab": {token: index for index, token in enumerate(plain)}},
+        "added_tokens": [{"id": plain.index(text), "content": text, "special": True} for text in special.values()],
+    }
+    (folder / "tokenizer.json").write_text(json.dumps(description))
+    (folder / "tokenizer_config.json").write_text(json.dumps(special))
+
+
+def _word_piece(token: str, is_special: bool) -> str:  # noqa: FBT001 - what the file says
+    if is_special:
+        return token
+    return token[1:] if token.startswith("\u2581") else f"##{token}"
