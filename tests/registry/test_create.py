@@ -176,7 +176,7 @@ def test_create_info_overrides_the_configuration(store: Store) -> None:
         ({"model": "m", "files": {}}, InvalidRequest, "no files provided"),
         ({"model": "m", "files": {"a.gguf": "nonsense"}}, InvalidDigest, "invalid digest format"),
         ({"model": "m", "files": {"a.gguf": _NO_SUCH}}, BlobNotFound, "not found: upload it"),
-        ({"model": "m", "files": {"a.safetensors": _NO_SUCH}}, NotAvailable, "safetensors"),
+        ({"model": "m", "files": {"a.safetensors": _NO_SUCH}}, BlobNotFound, "upload it"),
         ({"model": "m", "from_": "base", "template": "{{ .X"}, InvalidRequest, ":1: unclosed action"),
         ({"model": "m", "from_": "base", "adapters": {"a": _NO_SUCH}}, BlobNotFound, "not found"),
         (
