@@ -15,6 +15,7 @@
     │   ├── Draining               this part is going down and takes nothing new
     │   ├── SchedulerUnavailable   no scheduler answered in time
     │   ├── TooManyTransfers       as many pulls and pushes run as one gateway worker takes
+    │   ├── ModelSuspended         its runners died too often in a row; it is tried again later
     │   └── InsufficientMemory     the model does not fit beside what is in use
     ├── StoreError             the model store, or a file offered to it
     │   ├── InvalidName
@@ -36,6 +37,7 @@
     │   └── Unauthorized           a key or a token is missing, or does not suffice
     ├── RunnerError            a runner could not do its work
     │   ├── LoadFailed
+    │   │   └── LoadOutOfMemory    the memory for it could not be had
     │   ├── RunnerDied
     │   ├── PoisonedJob            two runners ended under it
     │   ├── DecodeFailed
@@ -170,11 +172,11 @@ class QueueFull(CapacityError):
 
     code = "queue_full"
 
-    def __init__(self, max_queue: int) -> None:
+    def __init__(self, max_queue: int, *, retry_after_s: float = 1.0) -> None:
         super().__init__(
             "server busy, please try again.  maximum pending requests exceeded",
             max_queue=max_queue,
-            retry_after_s=1,
+            retry_after_s=retry_after_s,
         )
 
 
@@ -223,6 +225,21 @@ class TooManyTransfers(CapacityError):
             f"server busy: {n_transfers} models are being pulled or pushed already, please try again",
             n_transfers=n_transfers,
             retry_after_s=30,
+        )
+
+
+class ModelSuspended(CapacityError):
+    """Runners of the model died several times in a row; nothing is tried before `retry_after_s`."""
+
+    code = "model_suspended"
+
+    def __init__(self, model: str, *, reason: str, n_deaths: int, again_in_s: float) -> None:
+        super().__init__(
+            f"model {model} failed {n_deaths} times in a row and is tried again in {again_in_s:.0f} s; the last time: "
+            f"{reason}",
+            model=model,
+            reason=reason,
+            retry_after_s=max(1.0, again_in_s),
         )
 
 
@@ -399,6 +416,12 @@ class LoadFailed(RunnerError):
     """llama.cpp refused the model, or the load overran OLLAMA_LOAD_TIMEOUT."""
 
     code = "load_failed"
+
+
+class LoadOutOfMemory(LoadFailed):
+    """The operating system or a device refused the memory. Not `InsufficientMemory`, which no load was tried for."""
+
+    code = "load_out_of_memory"
 
 
 class RunnerDied(RunnerError):

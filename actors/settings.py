@@ -23,6 +23,7 @@ _FALSE = {"0", "f", "F", "false", "FALSE", "False"}
 _LONGEST_IPC_PATH_BYTES = 107  # sun_path of sockaddr_un, less its final NUL
 _LONGEST_SOCKET_NAME_BYTES = 40
 _LAST_PORT = 65535
+_LEAST_WEIGHT = 0.01
 _LONGEST_NUMBER = 18
 """Digits that an int64 always holds."""
 
@@ -56,6 +57,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     flash_attention: bool | None = None
     """None: where it pays."""
     kv_on_device: bool = True
+    sched_spread: bool = False
+    """Whether a model is always spread over all devices of its host."""
+    gpu_overhead_bytes: int = 0
+    """Memory of each device that is left alone."""
+    tenant_weights: dict[str, float] = {}
+    """Shares of the slots by tenant, 1 where none is given."""
+    preload: tuple[str, ...] = ()
+    """Models that are loaded at the start."""
     gateway_workers: int = 1
     identity: Path | None = None
     """Key file by which registries know this user; None when there is no home folder for it."""
@@ -109,6 +118,10 @@ def settings_from(environ: Mapping[str, str] = os.environ) -> Settings:
         kv_cache_type=_kv_cache_type(env),
         flash_attention=env.choice("OLLAMA_FLASH_ATTENTION"),
         kv_on_device=env.choice("LLAMACTOR_KV_ON_DEVICE") is not False,
+        sched_spread=env.flag("OLLAMA_SCHED_SPREAD"),
+        gpu_overhead_bytes=env.count("OLLAMA_GPU_OVERHEAD", 0),
+        tenant_weights=env.weights("LLAMACTOR_TENANT_WEIGHTS"),
+        preload=tuple(part.strip() for part in env.text("LLAMACTOR_PRELOAD").split(",") if part.strip()),
         gateway_workers=env.count("LLAMACTOR_GATEWAY_WORKERS", 1) or 1,
         identity=_path_or_none(env.text("LLAMACTOR_IDENTITY") or "~/.ollama/id_ed25519"),
         registry=env.flag("LLAMACTOR_REGISTRY") if env.text("LLAMACTOR_REGISTRY") else None,
@@ -194,6 +207,21 @@ class _Environment:
         if text:
             log.warning("%s: %r is not a number, using %d", name, text, default)
         return default
+
+    def weights(self, name: str) -> dict[str, float]:
+        """Read `TENANT=WEIGHT,…`; what is no positive number is left out and reported."""
+        found: dict[str, float] = {}
+        for part in filter(None, (part.strip() for part in self.text(name).split(","))):
+            tenant, _, text = part.rpartition("=")
+            try:
+                weight = float(text)
+            except ValueError:
+                weight = 0.0
+            if tenant and _LEAST_WEIGHT <= weight <= 1 / _LEAST_WEIGHT:
+                found[tenant] = weight
+            else:
+                log.warning("%s: %r is not TENANT=WEIGHT with a weight from 0.01 to 100: left out", name, part)
+        return found
 
     def duration_s(self, name: str, default: float) -> float:
         """Read a Go duration, or whole seconds."""

@@ -41,6 +41,12 @@ class Submit(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """None leaves the runner's; at or above `settings.FOREVER_S` never expires; 0 unloads when the job ends."""
     n_losses: int = 0
     """How many runners have died under this job."""
+    tenant: str = ""
+    """On whose account it goes: an API key's mark, else the client's address."""
+    priority: int = 0
+    """-5 to 5; a step is worth half a minute of waiting."""
+    prefixes: tuple[int, ...] = ()
+    """Marks of the prompt's beginnings, shortest first: equal marks, equal beginnings."""
 
 
 class CancelJob(msgspec.Struct, frozen=True, kw_only=True, tag=True):

@@ -32,6 +32,8 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
     n_ctx_train: int
     kv_bytes_per_token: int
     """Keys and values of one token over all layers, for f16 caches."""
+    expert_bytes: int = 0
+    """How much of the weights are experts, of which a token uses few."""
     is_embedding: bool = False
     adapters: tuple[str, ...] = ()
     """LoRA files that are part of the model, used at full strength unless a job says otherwise."""
@@ -70,6 +72,8 @@ class LoadPlan(msgspec.Struct, frozen=True, kw_only=True):
     main_gpu: int | None = None
     tensor_split: tuple[float, ...] = ()
     """Shares of the devices by index, when the model lies on several; empty: on one."""
+    n_expert_layers_on_host: int = 0
+    """The experts of so many layers, from the first on, stay in the host's memory."""
     use_mmap: bool | None = None
     size_bytes: int = 0
     """Estimate of the host and device memory together."""

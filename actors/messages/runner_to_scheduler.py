@@ -36,6 +36,8 @@ class RunnerHello(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     size_vram_bytes: int = 0
     keep_alive_s: float | None = None
     """The idle allowance last told by `KeepAlive`, so that a new scheduler knows it; None if never told."""
+    is_pinned: bool = False
+    """The same."""
 
 
 class RunnerReady(msgspec.Struct, frozen=True, kw_only=True, tag=True):

@@ -30,6 +30,7 @@ class KeepAlive(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Remember the idle allowance for the next scheduler's sake; the runner itself does nothing with it."""
 
     keep_alive_s: float
+    is_pinned: bool = False
 
 
 class Drain(msgspec.Struct, frozen=True, kw_only=True, tag=True):

@@ -2,19 +2,24 @@
 
 from actors.errors import QueueFull, QueueTimeout
 from actors.messages.gateway_to_scheduler import CancelJob, JobKind, Submit
-from actors.scheduler import deadlines
+from actors.scheduler import granting
 from actors.scheduler.alarms import AlarmKind
+from actors.scheduler.foresight import retry_after_s
 from actors.scheduler.holdings import cancel, give, tell_granted
 from actors.scheduler.job import Job
+from actors.scheduler.line import HIGHEST_PRIORITY, LOWEST_PRIORITY
+from actors.scheduler.runner import ANY_OPTIONS
 from actors.scheduler.states import JobLife, JobStep, RunnerLife
 from actors.scheduler.world import World
+
+_MOST_PREFIXES = 16
 
 
 def submit(world: World, gateway_id: str, message: Submit, payload: tuple[bytes, ...]) -> None:
     """Admit a job, answer a duplicate again, or let a higher attempt replace a lower one."""
     if message.attempt <= world.ended_jobs.get(message.job_id, 0):
         return
-    job = _job(gateway_id, message, payload, now_s=world.now_s)
+    job = _job(world, gateway_id, message, payload)
     known = world.jobs.get(message.job_id)
     if known is None:
         _admit(world, job)
@@ -43,46 +48,46 @@ def expire(world: World, job_id: str) -> None:
     waited_s = world.now_s - job.queued_s
     if waited_s >= world.settings.queue_timeout_s:
         world.refuse(job, QueueTimeout(waited_s).as_failure())
-        world.has_changed = True
+        world.unserved.pop(job.model.key, None)
+        world.wake(job.model.key)
     else:
         world.look_in(AlarmKind.QUEUE, job_id, world.settings.queue_timeout_s - waited_s)
 
 
-def _job(gateway_id: str, message: Submit, payload: tuple[bytes, ...], *, now_s: float) -> Job:
+def _job(world: World, gateway_id: str, message: Submit, payload: tuple[bytes, ...]) -> Job:
     return Job(
         job_id=message.job_id,
         attempt=message.attempt,
         kind=message.kind,
         gateway_id=gateway_id,
         model=message.model,
-        options=message.load,
+        options=ANY_OPTIONS if message.load == ANY_OPTIONS else message.load,
         keep_alive_s=message.keep_alive_s,
         payload=payload,
-        queued_s=now_s,
+        queued_s=world.now_s,
+        tenant=message.tenant,
+        priority=max(LOWEST_PRIORITY, min(HIGHEST_PRIORITY, message.priority)),
+        weight=world.settings.tenant_weights.get(message.tenant, 1.0),
+        prefixes=message.prefixes[:_MOST_PREFIXES],
+        is_suspect=message.n_losses > 0 and message.kind is not JobKind.LOAD,
     )
 
 
 def _admit(world: World, job: Job) -> None:
+    record = world.record(job.model)
+    record.used(world.now_s)
     world.jobs[job.job_id] = job
-    was_full = world.queue.is_full
+    is_full = world.queue.is_full
+    # Whoever can go at once never stands in the queue, so a full one does not concern it.
+    if world.is_settled and granting.serve_at_once(world, job):
+        return
     world.queue.add(job)
-    if was_full and not _can_go_at_once(world, job):
-        world.refuse(job, QueueFull(world.settings.max_queue).as_failure())
+    if is_full:
+        full = QueueFull(world.settings.max_queue, retry_after_s=retry_after_s(world, job.model.key))
+        world.refuse(job, full.as_failure())
         return
     world.look_in(AlarmKind.QUEUE, job.job_id, world.settings.queue_timeout_s)
-    world.look_in(AlarmKind.TURN, job.job_id, deadlines.TURN_S)
-    world.has_changed = True
-
-
-def _can_go_at_once(world: World, job: Job) -> bool:
-    """Tell whether a job will leave the queue in the very step it came, so that a full queue does not concern it."""
-    if not world.is_settled or (job.kind is JobKind.GENERATE and world.queue.n_waiting_for(job.model.key) > 1):
-        return False
-    return any(
-        (runner.has_free_slot or (job.kind is JobKind.LOAD and runner.life is RunnerLife.READY))
-        and runner.serves(job.model, job.options, has_devices=world.has_devices(runner))
-        for runner in world.serving(job.model.key)
-    )
+    world.wake(job.model.key)
 
 
 def _replace(world: World, old: Job, new: Job) -> None:

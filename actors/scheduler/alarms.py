@@ -13,12 +13,13 @@ _SWEEP_ABOVE = 64
 
 
 class AlarmKind(enum.Enum):
-    """What to look at; the subject is a peer's, runner's or job's id."""
+    """What to look at; the subject is a peer's, runner's or job's id, or a model's key."""
 
     SETTLE = "settle"
     SILENCE = "silence"
     QUEUE = "queue"
     TURN = "turn"
+    RETRY = "retry"
     START = "start"
     LOAD = "load"
     IDLE = "idle"
@@ -43,6 +44,10 @@ class Alarms:
         if len(self._heap) > _SWEEP_ABOVE + 2 * len(self._due):
             self._heap = [(due, each.value, of) for (each, of), due in self._due.items()]
             heapq.heapify(self._heap)
+
+    def cancel(self, kind: AlarmKind, subject: str) -> None:
+        """Drop one alarm of a subject, if there is one."""
+        self._due.pop((kind, subject), None)
 
     def forget(self, subject: str) -> None:
         """Drop every alarm of a subject."""

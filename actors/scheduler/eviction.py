@@ -1,25 +1,49 @@
-"""Eviction: which loaded models make room for one that waits. Pure.
+"""Eviction: which loaded models make room for one that waits, and at what cost. Pure.
 
-Only runners that serve nothing are chosen. A model that waited its turn out (`deadlines.TURN_S`) may also have a busy
-one: it is drained, so its jobs run to their end, it only takes no more.
+The cost of an eviction is the time to load the model again, times the likelihood that it is wanted again before it
+would have expired anyway. A model with several ready runners loses one the more cheaply the more there are. Only
+runners that serve nothing are chosen, never pinned ones. A model that waited its turn out (`deadlines.TURN_S`) may
+also have a busy one: it is drained, so its jobs run to their end, it only takes no more.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
+from actors.scheduler.record import Record
 from actors.scheduler.runner import Runner
 from actors.scheduler.states import RunnerLife
 
 
-def victims_in_order(runners: Iterable[Runner], *, may_be_busy: bool = False) -> list[Runner]:
+def reload_cost_s(runner: Runner, record: Record, n_ready: int, now_s: float) -> float:
+    """Give the expected seconds that an eviction costs later requests."""
+    left_s = float("inf") if runner.is_permanent else runner.expires_s - now_s
+    return record.usual_load_s * record.likelihood(now_s, within_s=left_s) / max(1, n_ready)
+
+
+def least_recently_used(runner: Runner, _record: Record, _n_ready: int, now_s: float) -> float:
+    """Give the cost by which the longest idle goes first: what benchmarks compare with."""
+    return -(now_s - runner.idle_since_s)
+
+
+def victims_in_order(
+    runners: Iterable[Runner], cost_s: Callable[[Runner], float], *, may_be_busy: bool = False
+) -> list[Runner]:
     """List the runners that may go, cheapest first.
 
-    Cheap is what would expire soonest, which among equal allowances is the least recently used; models without an
-    end to their allowance come last, busy ones behind all idle ones.
+    Models without an end to their allowance come behind those with one, busy ones behind all idle ones; among equals
+    the longest idle goes first.
     """
-    candidates = [runner for runner in runners if runner.is_idle or (may_be_busy and runner.life is RunnerLife.READY)]
-    return sorted(candidates, key=_cost)
-
-
-def _cost(runner: Runner) -> tuple[bool, bool, float, str]:
-    when_s = runner.idle_since_s if runner.is_permanent else runner.expires_s
-    return (not runner.is_idle, runner.is_permanent, when_s, runner.runner_id)
+    candidates = [
+        runner
+        for runner in runners
+        if not runner.is_pinned and (runner.is_idle or (may_be_busy and runner.life is RunnerLife.READY))
+    ]
+    return sorted(
+        candidates,
+        key=lambda runner: (
+            not runner.is_idle,
+            runner.is_permanent,
+            cost_s(runner),
+            runner.idle_since_s,
+            runner.runner_id,
+        ),
+    )

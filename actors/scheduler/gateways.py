@@ -53,7 +53,7 @@ def drop(world: World, gateway_id: str, reason: str) -> None:
             cancel(world, job)
             lost = Lost(epoch=world.epoch, job_id=job.job_id, attempt=job.attempt, failure=failure)
             world.send(gateway_id, lost)
-    world.has_changed = True
+    world.wake_all()
 
 
 def unload(world: World, sender: str, message: Unload, _payload: tuple[bytes, ...]) -> None:

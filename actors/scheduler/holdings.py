@@ -21,8 +21,12 @@ from actors.scheduler.world import World
 
 
 def grant(world: World, runner: Runner, job: Job) -> None:
-    """Give a waiting job a slot."""
-    _take_from_queue(world, runner, job)
+    """Give a job a slot, on its tenant's account; it has left the queue, or never stood in it."""
+    job.step(JobStep.GRANT)
+    job.runner_id = runner.runner_id
+    world.alarms.cancel(AlarmKind.QUEUE, job.job_id)
+    usual_s = world.record(job.model).usual_s
+    world.queue.line_to_charge(job.model.key).charge(job, usual_s=usual_s)
     give(world, runner, job)
 
 
@@ -30,7 +34,9 @@ def give(world: World, runner: Runner, job: Job) -> None:
     """Send a job to its runner and tell its gateway; a lower attempt that the runner holds is replaced."""
     if not runner.held:
         touch(world, runner)
-    runner.held[job.job_id] = Holding(job.attempt, world.now_s)
+    runner.held[job.job_id] = Holding(job.attempt, world.now_s, is_suspect=job.is_suspect)
+    world.note_load(runner)
+    world.warmth.note(job.model.key, job.prefixes, runner.runner_id)
     use(world, runner, job)
     start = Start(epoch=world.epoch, job_id=job.job_id, attempt=job.attempt, gateway_id=job.gateway_id)
     world.send(runner.runner_id, start, job.payload)
@@ -63,7 +69,7 @@ def set_keep_alive(world: World, runner: Runner, keep_alive_s: float) -> None:
     """Change a runner's idle allowance."""
     if keep_alive_s != runner.keep_alive_s:
         runner.keep_alive_s = keep_alive_s
-        world.send(runner.runner_id, KeepAlive(keep_alive_s=keep_alive_s))
+        world.send(runner.runner_id, KeepAlive(keep_alive_s=keep_alive_s, is_pinned=runner.is_pinned))
     world.vacated[runner.runner_id] = runner
 
 
@@ -75,27 +81,35 @@ def take_back(world: World, runner: Runner, job: Job, payload: tuple[bytes, ...]
     job.runner_id, job.payload, job.was_returned = "", payload, True
     world.queue.put_back(job)
     world.look_in(AlarmKind.QUEUE, job.job_id, world.settings.queue_timeout_s)
-    world.look_in(AlarmKind.TURN, job.job_id, deadlines.TURN_S)
+    world.wake(job.model.key)
 
 
-def ended(world: World, runner: Runner, job_id: str, attempt: int) -> None:
-    """Free a slot; what is late or doubled is ignored."""
+def ended(world: World, runner: Runner, job_id: str, attempt: int, *, is_well: bool) -> None:
+    """Free a slot, and learn from a job that ended well; what is late or doubled is ignored."""
     holding = runner.held.get(job_id)
     if holding is None or attempt < holding.attempt:
         return
     del runner.held[job_id]
     released(world, runner)
+    took_s = world.now_s - holding.since_s
+    if is_well:
+        world.record(runner.model).served(took_s)
     job = world.jobs.get(job_id)
     if job is not None and job.runner_id == runner.runner_id:
+        world.queue.line_to_charge(job.model.key).correct(job, took_s=took_s)
         world.end_job(job, JobStep.END)
 
 
 def released(world: World, runner: Runner) -> None:
     """Act on a slot that became free."""
-    world.has_changed = True
+    world.note_load(runner)
+    if len(world.queue.line(runner.model.key)):
+        world.wake(runner.model.key)
     if runner.held:
         return
     runner.idle_since_s = world.now_s
+    if world.unserved:
+        world.open_room(runner)
     world.vacated[runner.runner_id] = runner
     touch(world, runner)
     await_exit_if_empty(world, runner)
@@ -106,7 +120,8 @@ def cancel(world: World, job: Job) -> None:
     if job.life is JobLife.QUEUED:
         world.queue.remove(job)
         world.end_job(job, JobStep.CANCEL)
-        world.has_changed = True
+        world.unserved.pop(job.model.key, None)  # it may have stood for others that can do with what is loaded
+        world.wake(job.model.key)
     elif job.life is JobLife.GRANTED:
         job.step(JobStep.CANCEL)
         cancel_at(world, world.runners[job.runner_id], job.job_id)
@@ -152,6 +167,7 @@ def reconcile(world: World, runner: Runner, listed: tuple[JobRef, ...]) -> None:
 def _adopt(world: World, runner: Runner, ref: JobRef) -> None:
     """Take over a job that a runner holds and that this scheduler did not give to it."""
     runner.held[ref.job_id] = Holding(ref.attempt, world.now_s)
+    world.note_load(runner)
     touch(world, runner)
     job = world.jobs.get(ref.job_id)
     if job is None and world.ended_jobs.get(ref.job_id, 0) < ref.attempt:
@@ -168,17 +184,13 @@ def _adopt(world: World, runner: Runner, ref: JobRef) -> None:
     elif job is not None and job.life is JobLife.QUEUED:
         # Its gateway offered the job again to this scheduler before the runner that has it spoke. It is not started
         # anew, since its first words may be on their way; a gateway takes the older attempt as well.
-        _take_from_queue(world, runner, job)
+        world.queue.remove(job)
+        world.alarms.cancel(AlarmKind.QUEUE, job.job_id)
+        job.step(JobStep.GRANT)
+        job.runner_id = runner.runner_id
         tell_granted(world, runner, job)
     else:
         cancel_at(world, runner, ref.job_id)
-
-
-def _take_from_queue(world: World, runner: Runner, job: Job) -> None:
-    world.queue.remove(job)
-    world.alarms.forget(job.job_id)
-    job.step(JobStep.GRANT)
-    job.runner_id = runner.runner_id
 
 
 def _is_awaited(world: World, runner: Runner, job_id: str) -> bool:

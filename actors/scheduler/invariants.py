@@ -41,7 +41,8 @@ def _check_jobs(world: World) -> None:
 def _check_runners(world: World) -> None:
     for runner_id, runner in world.runners.items():
         _require(runner.life is not RunnerLife.GONE, f"runner {runner_id} is not gone")
-        _require(world.by_key.get(runner.model.key, {}).get(runner_id) is runner, f"runner {runner_id} is indexed")
+        _require(world.fleet(runner.model.key).runners.get(runner_id) is runner, f"runner {runner_id} is indexed")
+        _require((runner_id in world.idle) == runner.is_idle, f"idle runner {runner_id} is among the idle")
         if runner.life is RunnerLife.STARTING:
             _require((AlarmKind.START, runner_id) in world.alarms, f"starting runner {runner_id} has a deadline")
         elif runner.is_loading:
@@ -52,13 +53,26 @@ def _check_runners(world: World) -> None:
             _require((AlarmKind.SILENCE, runner_id) in world.alarms, f"runner {runner_id} is listened for")
         if runner.is_idle and not runner.is_permanent:
             _require((AlarmKind.IDLE, runner_id) in world.alarms, f"idle runner {runner_id} expires")
-    n_indexed = sum(len(runners) for runners in world.by_key.values())
-    _require(n_indexed == len(world.runners), "the index of runners holds nothing else")
+    fleets = world.fleets.values()
+    _require(sum(len(each.runners) for each in fleets) == len(world.runners), "the fleets hold nothing else")
+    _require(len(world.idle) <= len(world.runners), "nothing that is gone is among the idle")
+    for fleet in fleets:
+        ready = [each for each in fleet.runners.values() if each.life is RunnerLife.READY]
+        _require((fleet.n_ready, fleet.n_slots) == (len(ready), sum(r.plan.n_slots for r in ready)), "ready ones count")
+        _require(fleet.n_loading == sum(each.is_loading for each in fleet.runners.values()), "loading ones count")
+        _require(fleet.n_leaving == sum(each.is_leaving for each in fleet.runners.values()), "leaving ones count")
+    _require(world.n_leaving == sum(each.n_leaving for each in fleets), "all leaving ones count")
 
 
 def _check_marks(world: World) -> None:
-    is_quiet = not (world.has_changed or world.vacated or world.touched or world.effects)
+    is_decided = not world.is_settled or not (world.woken or world.opened or world.must_replan)
+    is_quiet = is_decided and not (world.vacated or world.touched or world.effects)
     _require(is_quiet, "nothing is left to be done")
+    for key in world.unserved:
+        _require(len(world.queue.line(key)) > 0, f"somebody waits for {key}, which is unserved")
+        _require((AlarmKind.TURN, key) in world.alarms, f"unserved {key} is looked at again")
+    for key in world.promises:
+        _require(key in world.unserved, f"{key} is promised room because it waits for it")
     for peer in (*world.gateways, *world.launchers):
         _require((AlarmKind.SILENCE, peer) in world.alarms, f"peer {peer} is listened for")
 

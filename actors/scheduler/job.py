@@ -28,6 +28,15 @@ class Job:
     """An earlier scheduler granted it, and its gateway has not offered it to this one."""
     was_interrupted: bool = False
     """The host that loaded its model was lost once; a second loss is taken for the model's doing."""
+    tenant: str = ""
+    priority: int = 0
+    weight: float = 1.0
+    """Share of the slots that its tenant gets beside others."""
+    prefixes: tuple[int, ...] = ()
+    charged_s: float = 0.0
+    """Slot time that its tenant was charged with on the grant."""
+    is_suspect: bool = False
+    """A runner has died under it."""
     was_returned: bool = False
     """It was granted once and came back, so it may stand over the queue's bound."""
 

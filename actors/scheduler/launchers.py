@@ -36,16 +36,17 @@ def hello(world: World, sender: str, message: LauncherHello, _payload: tuple[byt
     world.look_in(AlarmKind.SETTLE, "", deadlines.SETTLE_AFTER_LAUNCHER_S)
     world.send(sender, Welcome(epoch=world.epoch))
     settle_if_complete(world)
-    world.has_changed = True
+    world.wake_all()
     if is_new:
         world.note(f"launcher {sender}: {message.host.n_cores} cores, {len(message.host.devices)} devices")
 
 
 def beat(world: World, sender: str, message: LauncherBeat, _payload: tuple[bytes, ...]) -> None:
     """Take a host's fresh facts."""
-    _report(world, world.launchers[sender], message.host)
+    launcher = world.launchers[sender]
+    _report(world, launcher, message.host)
     world.send(sender, Welcome(epoch=world.epoch))
-    world.has_changed = True
+    world.opened[sender] = None
 
 
 def exited(world: World, sender: str, message: RunnerExited, _payload: tuple[bytes, ...]) -> None:
@@ -65,7 +66,7 @@ def draining(world: World, sender: str, _message: LauncherDraining, _payload: tu
     for runner_id in list(launcher.runner_ids):
         if runner_id in world.runners:
             discard(world, world.runners[runner_id], "its host is going down")
-    world.has_changed = True
+    world.wake_all()
 
 
 def drop(world: World, launcher_id: str, reason: str) -> None:
@@ -81,7 +82,8 @@ def drop(world: World, launcher_id: str, reason: str) -> None:
         runner = world.runners.get(runner_id)
         if runner is not None and runner.life in (RunnerLife.STARTING, RunnerLife.DYING):
             gone(world, runner, "its launcher is silent", is_host_lost=True)
-    world.has_changed = True
+    world.promises = {key: promise for key, promise in world.promises.items() if promise[0] != launcher_id}
+    world.wake_all()
 
 
 def _bury_predecessors(world: World, successor: str, place: str) -> None:
@@ -107,12 +109,13 @@ def settle_if_complete(world: World) -> None:
 
 def settle(world: World) -> None:
     """Begin to decide."""
-    world.is_settled = world.has_changed = True
+    world.is_settled = True
+    world.wake_all()
 
 
 def _report(world: World, launcher: Launcher, host: HostFacts) -> None:
     launcher.host = host
-    launcher.credit = Share()
+    launcher.credit, launcher.room = Share(), None
     for runner_id in launcher.runner_ids:
         runner = world.runners.get(runner_id)
         if runner is not None and runner.ready_s is not None:

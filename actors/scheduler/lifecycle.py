@@ -1,29 +1,37 @@
 """What moves a runner through its life, and what its end means for its jobs.
 
 Rules. A job is reported lost only after its runner's exit is known (or `deadlines.EXIT_S` after the kill), so that no
-request ever runs twice at once. Jobs that wait for a load are refused when it fails; nothing loads again by itself.
+request ever runs twice at once. Jobs that wait for a load are refused when it fails, but for a first lack of memory.
+How soon the next load may begin is said by the model's `record`.
 """
 
 import logging
 
-from actors.errors import Failure, LoadFailed, RunnerDied
-from actors.messages.model import LoadPlan
+import msgspec
+
+from actors.errors import Failure, InsufficientMemory, LoadFailed, LoadOutOfMemory, RunnerDied
 from actors.messages.scheduler_to_gateway import Lost, RunnerGone
 from actors.messages.scheduler_to_launcher import KillRunner, StartRunner
 from actors.messages.scheduler_to_runner import Drain
 from actors.scheduler import deadlines
 from actors.scheduler.alarms import AlarmKind
+from actors.scheduler.cache_settings import sized
 from actors.scheduler.job import Job
 from actors.scheduler.memory import Share
 from actors.scheduler.peers import Launcher
-from actors.scheduler.placement import Placement
+from actors.scheduler.placement import OOM_CONTEXT_TIERS, REDUCED_CONTEXT_TOKENS, Placement
 from actors.scheduler.runner import Runner
 from actors.scheduler.states import JobLife, JobStep, RunnerLife, RunnerStep
 from actors.scheduler.world import World
 
+_NAMED_JOBS = 8
 
-def start_runner(world: World, launcher: Launcher, job: Job, placement: Placement, plan: LoadPlan) -> None:
+
+def start_runner(
+    world: World, launcher: Launcher, job: Job, placement: Placement, *, n_threads: int, cause: str
+) -> Runner:
     """Ask a launcher for a runner that serves this job's model."""
+    plan = msgspec.structs.replace(placement.plan, n_threads=n_threads)
     world.n_started += 1
     runner = Runner(
         runner_id=f"{world.epoch}-{world.n_started}",
@@ -36,6 +44,9 @@ def start_runner(world: World, launcher: Launcher, job: Job, placement: Placemen
         last_heard_s=world.now_s,
         named_threads=job.options.num_thread or None,
         n_threads=plan.n_threads,
+        is_num_ctx_automatic=job.options.num_ctx is None,
+        cause=cause,
+        where=placement.reason,
     )
     world.add_runner(runner)
     world.look_in(AlarmKind.START, runner.runner_id, deadlines.START_S)
@@ -43,24 +54,34 @@ def start_runner(world: World, launcher: Launcher, job: Job, placement: Placemen
     world.send(launcher.launcher_id, StartRunner(runner_id=runner.runner_id, model=job.model, plan=plan))
     world.note(
         f"loading {job.model.name}: runner {runner.runner_id}, {plan.n_slots} slots of {plan.num_ctx} tokens, "
-        f"{plan.size_bytes >> 20} MiB, {plan.n_gpu_layers} layers on devices"
+        f"{plan.size_bytes >> 20} MiB on {placement.reason}; {cause}"
     )
+    return runner
 
 
 def mark_ready(world: World, runner: Runner) -> None:
     """Take note that a runner has loaded its model."""
-    runner.step(RunnerStep.LOADED)
     runner.ready_s = runner.idle_since_s = world.now_s
+    world.step_runner(runner, RunnerStep.LOADED)
+    world.record(runner.model).loaded(world.now_s - runner.since_s)
     world.vacated[runner.runner_id] = runner
-    world.has_changed = True
+    world.wake(runner.model.key)
+    world.open_room(runner)
     touch(world, runner)
 
 
-def measure(runner: Runner, *, size_bytes: int, size_vram_bytes: int) -> None:
-    """Replace the estimate of a runner's memory by what it measured; 0 means that it has not."""
-    runner.size_vram_bytes = size_vram_bytes
-    if size_bytes <= 0:
+def measure(world: World, runner: Runner, *, size_bytes: int, size_vram_bytes: int) -> None:
+    """Replace the estimate of a runner's memory by what it measured, and learn from it; 0 means that it has not.
+
+    A runner that claims more than its host has is not believed.
+    """
+    launcher = world.launcher_of(runner)
+    most = _most_bytes(launcher) if launcher is not None else size_bytes
+    if size_bytes <= 0 or size_bytes > most or size_vram_bytes > size_bytes:
         return
+    runner.size_vram_bytes = size_vram_bytes
+    world.record(runner.model).measured(sized(runner.model, world.settings), runner.plan, size_bytes)
+    world.open_room(runner)
     estimated = sum(runner.share.device_bytes.values())
     devices = {
         index: size_vram_bytes * each // estimated for index, each in runner.share.device_bytes.items() if estimated
@@ -72,14 +93,15 @@ def measure(runner: Runner, *, size_bytes: int, size_vram_bytes: int) -> None:
 
 def drain(world: World, runner: Runner, reason: str) -> None:
     """Let a ready runner finish what is in flight, take nothing new and end."""
-    runner.step(RunnerStep.DRAIN)
+    world.step_runner(runner, RunnerStep.DRAIN)
     runner.drained_s = world.now_s
     world.send(runner.runner_id, Drain())
     world.note(
         f"unloading {runner.model.name} ({reason}): runner {runner.runner_id}, {len(runner.held)} jobs in flight"
     )
     await_exit_if_empty(world, runner)
-    world.has_changed = True
+    world.wake(runner.model.key)
+    world.open_room(runner)
 
 
 def await_exit_if_empty(world: World, runner: Runner) -> None:
@@ -100,9 +122,11 @@ def kill(world: World, runner: Runner, reason: str, *, failure: Failure | None =
     """Have a runner killed; a `failure` is told to those who wait for its load."""
     if runner.life is RunnerLife.DYING:
         return
-    if runner.is_loading and failure is not None:
-        refuse_waiting(world, runner, failure)
-    runner.step(RunnerStep.KILL)
+    if failure is not None:
+        _died(world, runner, failure)
+        if runner.is_loading:
+            refuse_waiting(world, runner, failure)
+    world.step_runner(runner, RunnerStep.KILL)
     world.look_in(AlarmKind.EXIT, runner.runner_id, deadlines.EXIT_S)
     if runner.launcher_id in world.launchers:
         world.send(runner.launcher_id, KillRunner(runner_id=runner.runner_id, reason=reason))
@@ -111,9 +135,17 @@ def kill(world: World, runner: Runner, reason: str, *, failure: Failure | None =
 
 
 def load_failed(world: World, runner: Runner, failure: Failure) -> None:
-    """Refuse those who wait for a load that its runner reported as failed; the runner ends by itself."""
-    refuse_waiting(world, runner, failure)
-    runner.step(RunnerStep.FAIL)
+    """Refuse those who wait for a load that its runner reported as failed; the runner ends by itself.
+
+    A first lack of memory refuses nobody: the load is tried once more, alone on its host and with a smaller context if
+    nobody asked for that one.
+    """
+    if failure.code == LoadOutOfMemory.code:
+        _ran_out(world, runner, failure)
+    else:
+        _died(world, runner, failure)
+        refuse_waiting(world, runner, failure)
+    world.step_runner(runner, RunnerStep.FAIL)
     world.look_in(AlarmKind.EXIT, runner.runner_id, deadlines.EXIT_S)
     world.note(f"loading {runner.model.name} failed: {failure.message}", logging.ERROR)
 
@@ -127,7 +159,12 @@ def gone(
     """
     if runner.is_loading:
         text = f"the runner of {runner.model.name} ended while loading ({reason})"
-        refuse_waiting(world, runner, failure or LoadFailed(text).as_failure(), may_wait_on=is_host_lost)
+        told = failure or LoadFailed(text).as_failure()
+        if not is_host_lost:
+            _died(world, runner, told)
+        refuse_waiting(world, runner, told, may_wait_on=is_host_lost)
+    elif not is_host_lost and (runner.life is RunnerLife.READY or (runner.life is RunnerLife.DRAINING and runner.held)):
+        _died(world, runner, failure or RunnerDied(reason).as_failure())
     lost = failure or RunnerDied(reason).as_failure()
     was_expected = runner.is_leaving and not runner.held
     for job_id in list(runner.held):
@@ -141,7 +178,7 @@ def gone(
 
 def forget(world: World, runner: Runner) -> None:
     """Drop a runner without a word to anybody."""
-    runner.step(RunnerStep.EXIT)
+    world.step_runner(runner, RunnerStep.EXIT)
     world.remove_runner(runner)
 
 
@@ -171,6 +208,44 @@ def refuse_waiting(world: World, runner: Runner, failure: Failure, *, may_wait_o
             job.was_interrupted = True
         else:
             world.refuse(job, failure)
+
+
+def _died(world: World, runner: Runner, failure: Failure) -> None:
+    """Count a death that was not asked for (`record`), and name the jobs in flight: one of them may be the cause."""
+    lived_s = 0.0 if runner.ready_s is None else world.now_s - runner.ready_s
+    world.record(runner.model).died(world.now_s, lived_s=lived_s, failure=failure)
+    if runner.held:
+        names = ", ".join(list(runner.held)[:_NAMED_JOBS])
+        world.note(f"jobs in flight when runner {runner.runner_id} failed: {names}", logging.WARNING)
+
+
+def _ran_out(world: World, runner: Runner, failure: Failure) -> None:
+    """Take note that there was not enough memory for a load; the second time in a row those who wait are refused."""
+    record = world.record(runner.model)
+    record.n_ooms += 1
+    if record.n_ooms == 1:
+        if runner.is_num_ctx_automatic and runner.plan.num_ctx > REDUCED_CONTEXT_TOKENS:
+            record.max_num_ctx = next(each for each in OOM_CONTEXT_TIERS if each < runner.plan.num_ctx)
+        text = f"{runner.model.name} ran out of memory in its load, which is tried once more, alone: {failure.message}"
+        world.note(text, logging.WARNING)
+        return
+    record.n_ooms = 0
+    launcher = world.launcher_of(runner)
+    told = InsufficientMemory(
+        runner.model.name,
+        needed_bytes=runner.plan.size_bytes,
+        available_bytes=_free_bytes(launcher) if launcher is not None else 0,
+    ).as_failure()
+    _died(world, runner, told)
+    refuse_waiting(world, runner, told)
+
+
+def _most_bytes(launcher: Launcher) -> int:
+    return launcher.host.memory_total_bytes + sum(device.total_bytes for device in launcher.host.devices)
+
+
+def _free_bytes(launcher: Launcher) -> int:
+    return launcher.host.memory_available_bytes + sum(device.free_bytes for device in launcher.host.devices)
 
 
 def touch(world: World, runner: Runner) -> None:

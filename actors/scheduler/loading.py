@@ -5,14 +5,15 @@ with fewer slots; the same after waiting or evicting; alone on its host, with wh
 A model that fits no host even when that host is empty is refused at once, before anything was evicted for it.
 """
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from actors.messages.model import LoadOptions, ModelSpec
 from actors.scheduler.cache_settings import sized, with_cache
 from actors.scheduler.eviction import victims_in_order
 from actors.scheduler.memory import Room, Share, total
-from actors.scheduler.placement import Effort, Placement, least_bytes, placement_for
+from actors.scheduler.placement import NO_EXPERIENCE, Effort, Experience, Placement, least_bytes, placement_for
 from actors.scheduler.runner import Runner
 from actors.settings import Settings
 
@@ -75,12 +76,22 @@ class LoadQuestion:
     """How many runners above `OLLAMA_MAX_LOADED_MODELS` there would be with this one, leaving ones not counted."""
     n_excess_now: int
     """The same with the leaving ones counted."""
+    cost_s: Callable[[Runner], float]
+    """What an eviction costs."""
+    most_cost_s: float = math.inf
+    """What all evictions for this load may cost."""
     may_drain_busy: bool = False
+    known: Experience = NO_EXPERIENCE
 
     def placed(self, room: Room, effort: Effort) -> Placement | None:
         """Place the model into this room."""
-        placement = placement_for(sized(self.model, self.settings), self.options, room, self.settings, effort)
+        model = sized(self.model, self.settings)
+        placement = placement_for(model, self.options, room, self.settings, effort, known=self.known)
         return with_cache(placement, self.settings)
+
+    def victims_in_order(self, runners: Iterable[Runner]) -> list[Runner]:
+        """List the runners that may go for this load, cheapest first."""
+        return victims_in_order(runners, self.cost_s, may_be_busy=self.may_drain_busy)
 
 
 def load_decision(question: LoadQuestion, hosts: Sequence[HostView]) -> Decision:
@@ -95,12 +106,13 @@ _TOO_LARGE = 99
 def _on_host(question: LoadQuestion, host: HostView, hosts: Sequence[HostView]) -> tuple[tuple[int, int], Decision]:
     """Give the best decision for one host and its rank, lower being better."""
     soon = host.room.plus(total(runner.share for runner in host.leaving))
-    empty = soon.plus(total(runner.share for runner in host.staying))
+    empty = soon.plus(total(runner.share for runner in host.staying if not runner.is_pinned))
     alone = question.placed(empty, Effort.ALONE)
     if alone is None:
-        needed = least_bytes(sized(question.model, question.settings), question.options, empty, question.settings)
+        model = sized(question.model, question.settings)
+        needed = least_bytes(model, question.options, empty, question.settings, question.known)
         return (_TOO_LARGE, 0), TooLarge(needed, empty.total_bytes)
-    for rank, effort in enumerate((Effort.WANTED, Effort.SQUEEZED)):
+    for rank, effort in enumerate(() if question.known.must_be_alone else (Effort.WANTED, Effort.SQUEEZED)):
         decision = _with_effort(question, host, hosts, effort)
         if decision is not None:
             n_victims = len(decision.victims) if isinstance(decision, Evict) else 0
@@ -132,7 +144,7 @@ def _victims(
     """Choose the fewest and cheapest runners whose going makes enough room, or None if all would not."""
     soon = host.room.plus(total(runner.share for runner in host.leaving))
     chosen: list[Runner] = []
-    for runner in victims_in_order(host.staying, may_be_busy=question.may_drain_busy):
+    for runner in question.victims_in_order(host.staying):
         if is_enough(soon.plus(_share_on(host, chosen))):
             break
         chosen.append(runner)
@@ -143,12 +155,13 @@ def _victims(
         if is_enough(soon.plus(_share_on(host, rest))):
             chosen = rest
     everywhere = [runner for each in hosts for runner in each.staying]
-    for runner in victims_in_order(everywhere, may_be_busy=question.may_drain_busy):
+    for runner in question.victims_in_order(everywhere):
         if len(chosen) >= question.n_excess:
             break
         if runner not in chosen:
             chosen.append(runner)
-    return tuple(chosen) if len(chosen) >= question.n_excess else None
+    is_dear = question.most_cost_s < math.inf and sum(map(question.cost_s, chosen)) > question.most_cost_s
+    return tuple(chosen) if len(chosen) >= question.n_excess and not is_dear else None
 
 
 def _share_on(host: HostView, runners: Sequence[Runner]) -> Share:
@@ -159,7 +172,7 @@ def _alone(question: LoadQuestion, host: HostView, alone: Placement) -> Decision
     """Decide for a model that needs its host for itself."""
     if not host.staying and not host.leaving and question.n_excess_now <= 0:
         return Start(host.launcher_id, alone)
-    victims = tuple(victims_in_order(host.staying, may_be_busy=question.may_drain_busy))
+    victims = tuple(question.victims_in_order(host.staying))
     if victims and len(victims) == len(host.staying):
         return Evict(host.launcher_id, alone, victims)
     return Wait(host.launcher_id, alone) if not host.staying else Wait()

@@ -10,7 +10,7 @@ the epoch come in from outside, so a log of events replays to the same decisions
 ignored or answered, never raised; a broken invariant of our own raises `Bug`, and the process starts anew and learns
 its state from its peers.
 
-Costs: a heartbeat O(1); a grant O(runners of its model); a load O(runners).
+Costs: a heartbeat O(1); a grant O(log n) for n runners of its model; see `granting` and `providing`.
 Bound: `events` keeps the last `_EVENTS_KEPT` events, without payloads.
 """
 
@@ -28,10 +28,11 @@ from actors.messages.scheduler_to_runner import SetThreads, Start
 from actors.scheduler import admission, deadlines, gateways, launchers, progress, runners
 from actors.scheduler.alarms import AlarmKind
 from actors.scheduler.events import Effect, Event, Received, Send, Tick
-from actors.scheduler.granting import core_demands, schedule, settle_idle
+from actors.scheduler.granting import schedule, settle_idle
 from actors.scheduler.holdings import take_back
 from actors.scheduler.invariants import check
 from actors.scheduler.lifecycle import forget
+from actors.scheduler.providing import core_demands
 from actors.scheduler.queue import WaitQueue
 from actors.scheduler.rings import ring
 from actors.scheduler.states import JobLife, RunnerLife
@@ -133,7 +134,16 @@ class Scheduler:
         if peer is not None:
             peer.last_heard_s = world.now_s
             if not peer.is_reachable:
-                peer.is_reachable = world.has_changed = True
+                peer.is_reachable = True
+                self._reached(sender)
+
+    def _reached(self, sender: str) -> None:
+        world = self.world
+        if sender in world.runners:
+            world.note_load(world.runners[sender])
+            world.wake(world.runners[sender].model.key)
+        else:
+            world.wake_all()
 
     def _tick(self) -> None:
         world = self.world
@@ -161,9 +171,8 @@ class Scheduler:
     def _act(self) -> None:
         """Act on what has changed."""
         world = self.world
-        while world.has_changed or world.vacated:
-            if world.has_changed:
-                schedule(world)
+        while (world.is_settled and (world.woken or world.opened or world.must_replan)) or world.vacated:
+            schedule(world)
             vacated, world.vacated = world.vacated, {}
             for runner in vacated.values():
                 settle_idle(world, runner)

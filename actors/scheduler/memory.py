@@ -6,7 +6,7 @@ memory is the smaller of two bounds: reported available memory less all that is 
 less the shares of all living runners. What exited since the last report is credited.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from actors.messages.model import HostFacts
@@ -46,6 +46,11 @@ class Room:
         """What is free on host and devices together."""
         return self.host_bytes + sum(self.device_bytes.values())
 
+    def on_devices(self, indices: Collection[int]) -> "Room":
+        """Give the part of the room that these devices and the host are."""
+        devices = {index: free for index, free in self.device_bytes.items() if index in indices}
+        return Room(self.host_bytes, self.host_total_bytes, devices, self.device_total_bytes)
+
     def plus(self, share: Share) -> "Room":
         """Give the room there would be if the runner of this share were gone."""
         return self._changed(share, 1)
@@ -65,7 +70,9 @@ def total(shares: Iterable[Share]) -> Share:
     return sum(shares, Share())
 
 
-def room_on(facts: HostFacts, *, living: Share, unreported: Share, credit: Share) -> Room:
+def room_on(
+    facts: HostFacts, *, living: Share, unreported: Share, credit: Share, device_overhead_bytes: int = 0
+) -> Room:
     """Compute what is free on a host.
 
     Args:
@@ -73,6 +80,7 @@ def room_on(facts: HostFacts, *, living: Share, unreported: Share, credit: Share
         living: shares of all its runners.
         unreported: shares of those among them that the report does not show yet.
         credit: shares of the runners that exited since the report.
+        device_overhead_bytes: what is left alone of each device.
     """
     host = min(
         facts.memory_available_bytes + credit.host_bytes - unreported.host_bytes,
@@ -83,6 +91,7 @@ def room_on(facts: HostFacts, *, living: Share, unreported: Share, credit: Share
             device.free_bytes + credit.device_bytes.get(device.index, 0) - unreported.device_bytes.get(device.index, 0),
             device.total_bytes - living.device_bytes.get(device.index, 0),
         )
+        - device_overhead_bytes
         for device in facts.devices
     }
     return Room(

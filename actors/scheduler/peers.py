@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from actors.messages.model import HostFacts
-from actors.scheduler.memory import Share
+from actors.scheduler.memory import Room, Share
 
 
 @dataclass(slots=True, eq=False)
@@ -24,6 +24,8 @@ class Launcher:
     runner_ids: dict[str, None] = field(default_factory=dict)
     """All that live there, oldest first; also ones that it listed and that have not spoken yet."""
     place: str = ""
+    room: Room | None = None
+    """What is free there, promises not counted; None when that is to be computed anew."""
     credit: Share = field(default_factory=Share)
     """Shares of the runners that exited since its last report."""
     is_draining: bool = False

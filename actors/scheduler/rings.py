@@ -19,8 +19,12 @@ def ring(world: World, kind: AlarmKind, subject: str) -> None:
         _silence(world, subject)
     elif kind is AlarmKind.QUEUE:
         admission.expire(world, subject)
-    elif kind is AlarmKind.TURN:
-        world.has_changed = True
+    elif kind is AlarmKind.RETRY:
+        world.unserved.pop(subject, None)
+        world.wake(subject)
+    elif kind is AlarmKind.TURN and subject in world.unserved:
+        world.must_replan = True
+        world.look_in(AlarmKind.TURN, subject, deadlines.TURN_S)
     elif subject in world.runners:
         _runner(world, kind, world.runners[subject])
 

@@ -4,9 +4,12 @@ from dataclasses import dataclass, field
 
 from actors.messages.model import LoadOptions, LoadPlan, ModelSpec, RunnerUse
 from actors.scheduler.memory import Share
-from actors.scheduler.placement import fits
+from actors.scheduler.placement import misfit
 from actors.scheduler.states import RunnerLife, RunnerStep, next_runner_life
 from actors.settings import FOREVER_S
+
+ANY_OPTIONS = LoadOptions()
+"""The options of a request that names none: whatever is loaded fits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +18,7 @@ class Holding:
 
     attempt: int
     since_s: float
+    is_suspect: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -52,6 +56,14 @@ class Runner:
     drained_s: float = 0.0
     """When it was last told to drain."""
     size_vram_bytes: int = 0
+    is_pinned: bool = False
+    """It is neither evicted nor does it expire."""
+    is_num_ctx_automatic: bool = False
+    """Nobody asked for its context, so a smaller one does as well."""
+    cause: str = ""
+    """Why it was loaded, for people."""
+    where: str = ""
+    """Why it was loaded there, for people."""
     use: RunnerUse = field(default_factory=RunnerUse)
 
     def step(self, step: RunnerStep) -> None:
@@ -91,8 +103,13 @@ class Runner:
     @property
     def is_permanent(self) -> bool:
         """True iff it never expires."""
-        return self.keep_alive_s >= FOREVER_S
+        return self.is_pinned or self.keep_alive_s >= FOREVER_S
+
+    @property
+    def has_suspect(self) -> bool:
+        """True iff a job is in flight here under which a runner has died before."""
+        return any(holding.is_suspect for holding in self.held.values())
 
     def serves(self, model: ModelSpec, options: LoadOptions, *, has_devices: bool) -> bool:
         """Tell whether a request with these options can run here."""
-        return fits(self.plan, options, model, has_devices=has_devices)
+        return options is ANY_OPTIONS or misfit(self.plan, options, model, has_devices=has_devices) is None

@@ -3,6 +3,7 @@
 from actors.errors import LoadFailed
 from actors.messages.runner_to_scheduler import (
     JobEnded,
+    Outcome,
     RunnerBeat,
     RunnerHello,
     RunnerLoadFailed,
@@ -34,9 +35,9 @@ def hello(world: World, sender: str, message: RunnerHello, _payload: tuple[bytes
     if runner.life is RunnerLife.DYING:
         return
     if runner.life is RunnerLife.STARTING:
-        runner.step(RunnerStep.HELLO)
+        world.step_runner(runner, RunnerStep.HELLO)
         world.tell_gateways(RunnerUp(runner_id=sender, endpoint=message.endpoint))
-    measure(runner, size_bytes=message.size_bytes, size_vram_bytes=message.size_vram_bytes)
+    measure(world, runner, size_bytes=message.size_bytes, size_vram_bytes=message.size_vram_bytes)
     _follow(world, runner, message.state)
     reconcile(world, runner, message.jobs)
     world.look_in(AlarmKind.SILENCE, sender, deadlines.SILENCE_S)
@@ -47,7 +48,7 @@ def ready(world: World, sender: str, message: RunnerReady, _payload: tuple[bytes
     """Take note that a model is loaded."""
     runner = world.runners[sender]
     if runner.life is RunnerLife.LOADING:
-        measure(runner, size_bytes=message.size_bytes, size_vram_bytes=message.size_vram_bytes)
+        measure(world, runner, size_bytes=message.size_bytes, size_vram_bytes=message.size_vram_bytes)
         mark_ready(world, runner)
         world.note(f"loaded {runner.model.name} in {message.load_s:.2f} s: runner {sender}")
 
@@ -81,7 +82,8 @@ def beat(world: World, sender: str, message: RunnerBeat, _payload: tuple[bytes, 
 
 def job_ended(world: World, sender: str, message: JobEnded, _payload: tuple[bytes, ...]) -> None:
     """Free a slot."""
-    ended(world, world.runners[sender], message.job_id, message.attempt)
+    is_well = message.outcome is Outcome.FINISHED
+    ended(world, world.runners[sender], message.job_id, message.attempt, is_well=is_well)
 
 
 def silent(world: World, runner: Runner, silent_s: float) -> None:
@@ -113,7 +115,10 @@ def _adopt(world: World, sender: str, message: RunnerHello) -> Runner:
         since_s=world.now_s,
         last_heard_s=world.now_s,
         is_reported=message.state is not RunnerState.LOADING,
+        cause="an earlier scheduler",
     )
+    if message.is_pinned:
+        world.pinned[message.model.key] = None
     world.add_runner(runner)
     world.look_in(AlarmKind.LOAD, sender, world.settings.load_timeout_s)
     world.note(f"runner {sender} of {message.model.name} is {message.state}, with {len(message.jobs)} jobs")
@@ -125,10 +130,11 @@ def _follow(world: World, runner: Runner, reported: RunnerState) -> None:
     if runner.life is RunnerLife.LOADING and reported is RunnerState.READY:
         mark_ready(world, runner)
     if reported is RunnerState.DRAINING and runner.life in (RunnerLife.LOADING, RunnerLife.READY):
-        runner.step(RunnerStep.DRAIN)
+        world.step_runner(runner, RunnerStep.DRAIN)
         runner.drained_s = world.now_s
         await_exit_if_empty(world, runner)
-        world.has_changed = True
+        world.wake(runner.model.key)
+        world.open_room(runner)
     is_deaf = runner.life is RunnerLife.DRAINING and reported is RunnerState.READY
     if is_deaf and world.now_s - runner.drained_s >= deadlines.DRAIN_REPEAT_S:
         runner.drained_s = world.now_s

@@ -1,31 +1,43 @@
 """The scheduler's state: tables of peers, runners and jobs, the queue, the alarms, and the effects being collected.
 
 The core (`machine.Scheduler`) owns the only `World`; the modules beside it are functions over it, one per concern.
-They mark what has changed (`has_changed`, `touched`, `vacated`) and the core acts on the marks once per event.
+They mark what has changed (`woken`, `opened`, `touched`, `vacated`) and the core acts on the marks once per event, so
+that an event costs what it concerns and not the size of the cluster.
 
-Bounds: jobs ≤ waiting (`queue`) + slots of all runners; `ended_jobs` and `exited_runners` forget their oldest beyond
-`_REMEMBERED`; everything else is bounded by the number of living peers.
+Bounds: jobs ≤ waiting (`queue`) + slots of all runners; `ended_jobs`, `exited_runners` and `records` forget their
+oldest beyond `_REMEMBERED`; everything else is bounded by the number of living peers.
 """
 
 import logging
-from collections import OrderedDict
+from collections import OrderedDict, deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import msgspec
 
 from actors.errors import Failure
+from actors.messages.model import ModelSpec
 from actors.messages.scheduler_to_gateway import Refused
 from actors.scheduler.alarms import AlarmKind, Alarms
 from actors.scheduler.events import Effect, Note, Send
+from actors.scheduler.eviction import reload_cost_s
+from actors.scheduler.fleet import Fleet
 from actors.scheduler.job import Job
 from actors.scheduler.memory import Share
 from actors.scheduler.peers import Gateway, Launcher
 from actors.scheduler.queue import WaitQueue
+from actors.scheduler.record import Record
 from actors.scheduler.runner import Runner
-from actors.scheduler.states import JobStep
+from actors.scheduler.states import JobStep, RunnerLife, RunnerStep
+from actors.scheduler.warmth import Warmth
 from actors.settings import Settings
 
 _REMEMBERED = 4096
+_NOTES_KEPT = 64
+_NO_FLEET = Fleet()
+
+Eviction = Callable[[Runner, Record, int, float], float]
+"""The expected seconds that it costs to evict a runner of a model with this record and so many ready runners, now."""
 
 
 @dataclass(slots=True, eq=False)
@@ -39,8 +51,18 @@ class World:
     gateways: dict[str, Gateway] = field(default_factory=dict)
     launchers: dict[str, Launcher] = field(default_factory=dict)
     runners: dict[str, Runner] = field(default_factory=dict)
-    by_key: dict[str, dict[str, Runner]] = field(default_factory=dict)
+    fleets: dict[str, Fleet] = field(default_factory=dict)
     """The same runners by the key of their model."""
+    idle: dict[str, Runner] = field(default_factory=dict)
+    """Those that are ready and hold nothing, the longest idle first."""
+    n_leaving: int = 0
+    """How many of them are draining or dying."""
+    records: OrderedDict[str, Record] = field(default_factory=OrderedDict)
+    """What is known of models by their key."""
+    warmth: Warmth = field(default_factory=Warmth)
+    pinned: dict[str, None] = field(default_factory=dict)
+    """Keys of models that are never evicted and never expire."""
+    eviction: Eviction = reload_cost_s
     jobs: dict[str, Job] = field(default_factory=dict)
     """Admitted and not ended."""
     alarms: Alarms = field(default_factory=Alarms)
@@ -53,8 +75,18 @@ class World:
     heard_floor_s: float = 0.0
     """No peer counts as silent since before this."""
     n_started: int = 0
-    has_changed: bool = False
-    """Something may be granted, loaded or drained now."""
+    woken: dict[str, None] = field(default_factory=dict)
+    """Models whose slots may be given out, or that may need a runner."""
+    unserved: dict[str, None] = field(default_factory=dict)
+    """Models that wait for a runner, or one more, for which there is no room: the longest waiting first."""
+    promises: dict[str, tuple[str, Share]] = field(default_factory=dict)
+    """The host and the room on it that such a model will get when victims are gone."""
+    opened: dict[str, None] = field(default_factory=dict)
+    """Launchers on whose host there may be more room than before."""
+    must_replan: bool = False
+    """All hosts are to be looked at for all unserved models."""
+    notes: deque[str] = field(default_factory=lambda: deque(maxlen=_NOTES_KEPT))
+    """The last lines told to the operator."""
     touched: dict[str, None] = field(default_factory=dict)
     """Launchers on whose host a runner began or stopped using cores."""
     vacated: dict[str, Runner] = field(default_factory=dict)
@@ -72,6 +104,7 @@ class World:
 
     def note(self, text: str, level: int = logging.INFO) -> None:
         """Collect a line for the operator."""
+        self.notes.append(text)
         self.effects.append(Note(level, text))
 
     def look_in(self, kind: AlarmKind, subject: str, delay_s: float) -> None:
@@ -81,8 +114,12 @@ class World:
     def end_job(self, job: Job, step: JobStep) -> None:
         """Take the last step of a job and drop it from the table; the caller sends what the gateway is to know."""
         job.step(step)
+        self.drop_job(job)
+
+    def drop_job(self, job: Job) -> None:
+        """Drop a job that has taken its last step."""
         del self.jobs[job.job_id]
-        self.alarms.forget(job.job_id)
+        self.alarms.cancel(AlarmKind.QUEUE, job.job_id)
         self.ended_jobs[job.job_id] = job.attempt
         if len(self.ended_jobs) > _REMEMBERED:
             self.ended_jobs.popitem(last=False)
@@ -94,31 +131,92 @@ class World:
         refused = Refused(epoch=self.epoch, job_id=job.job_id, attempt=job.attempt, failure=failure)
         self.send(job.gateway_id, refused)
 
+    def wake(self, model_key: str) -> None:
+        """Mark that a model's queue is to be looked at."""
+        self.woken[model_key] = None
+
+    def wake_all(self) -> None:
+        """Mark that every queue is to be looked at, and every host for it."""
+        self.must_replan = True
+        for key in self.queue.waited_for():
+            self.woken[key] = None
+
+    def open_room(self, runner: Runner) -> None:
+        """Mark that there may be more room on a runner's host."""
+        launcher = self.launcher_of(runner)
+        if launcher is not None:
+            launcher.room = None
+            self.opened[launcher.launcher_id] = None
+
     def add_runner(self, runner: Runner) -> None:
         """Enter a runner into the tables."""
         self.runners[runner.runner_id] = runner
-        self.by_key.setdefault(runner.model.key, {})[runner.runner_id] = runner
+        runner.is_pinned = runner.model.key in self.pinned
+        fleet = self.fleets.setdefault(runner.model.key, Fleet())
+        fleet.add(runner)
+        fleet.n_loading += runner.is_loading
         launcher = self.launcher_of(runner)
         if launcher is not None:
             launcher.runner_ids[runner.runner_id] = None
+            launcher.room = None
             self.touched[launcher.launcher_id] = None
+
+    def step_runner(self, runner: Runner, step: RunnerStep) -> None:
+        """Let a runner take a step of its life; counts and indices follow."""
+        fleet = self.fleets[runner.model.key]
+        was_loading, was_leaving, was_ready = runner.is_loading, runner.is_leaving, runner.life is RunnerLife.READY
+        runner.step(step)
+        is_ready = runner.life is RunnerLife.READY
+        fleet.n_loading += runner.is_loading - was_loading
+        fleet.n_leaving += runner.is_leaving - was_leaving
+        fleet.n_ready += is_ready - was_ready
+        fleet.n_slots += (is_ready - was_ready) * runner.plan.n_slots
+        self.n_leaving += runner.is_leaving - was_leaving
+        self.note_load(runner)
+
+    def note_load(self, runner: Runner) -> None:
+        """Let the indices follow what a runner holds."""
+        if runner.is_idle:
+            self.idle.setdefault(runner.runner_id, runner)
+        else:
+            self.idle.pop(runner.runner_id, None)
+        self.fleets[runner.model.key].note(runner)
 
     def remove_runner(self, runner: Runner) -> None:
         """Take a runner that is gone out of the tables."""
         del self.runners[runner.runner_id]
-        siblings = self.by_key[runner.model.key]
-        del siblings[runner.runner_id]
-        if not siblings:
-            del self.by_key[runner.model.key]
+        fleet = self.fleets[runner.model.key]
+        fleet.remove(runner)
+        if not fleet.runners:
+            del self.fleets[runner.model.key]
         self.alarms.forget(runner.runner_id)
         self.vacated.pop(runner.runner_id, None)
+        self.open_room(runner)
         launcher = self.launcher_of(runner)
         if launcher is not None:
             launcher.runner_ids.pop(runner.runner_id, None)
             if runner.is_reported:
                 launcher.credit += _given_back(runner)
             self.touched[launcher.launcher_id] = None
-        self.has_changed = True
+        self.wake(runner.model.key)
+        self.must_replan |= self.settings.max_loaded_models is not None
+
+    def record(self, model: ModelSpec) -> Record:
+        """Give the record of a model, begun if need be."""
+        record = self.records.get(model.key)
+        if record is None:
+            record = self.records[model.key] = Record(model.name, model.weights_bytes)
+            if len(self.records) > _REMEMBERED:
+                self.records.popitem(last=False)
+        return record
+
+    def fleet(self, model_key: str) -> Fleet:
+        """Look at the runners of a model; an empty fleet is not to be changed."""
+        return self.fleets.get(model_key, _NO_FLEET)
+
+    def eviction_cost_s(self, runner: Runner) -> float:
+        """Say what it costs to evict a runner."""
+        return self.eviction(runner, self.record(runner.model), self.fleets[runner.model.key].n_ready, self.now_s)
 
     def remember_exit(self, runner_id: str) -> None:
         """Remember an exited runner's id."""
@@ -137,7 +235,7 @@ class World:
 
     def serving(self, model_key: str) -> list[Runner]:
         """List the runners of a model, in whatever state."""
-        return list(self.by_key.get(model_key, {}).values())
+        return list(self.fleet(model_key).runners.values())
 
 
 def _given_back(runner: Runner) -> Share:

@@ -14,9 +14,9 @@ from actors.scheduler.placement import (
     Effort,
     Placement,
     default_num_ctx,
-    fits,
     kv_bytes,
     least_bytes,
+    misfit,
     placement_for,
     size_bytes,
 )
@@ -195,7 +195,7 @@ def test_least_bytes_is_the_smallest_plan_that_would_do() -> None:
 )
 def test_fits_on_a_host_without_devices(options: LoadOptions, is_fit: bool) -> None:  # noqa: FBT001 - a table column
     """An unset option means any, a smaller context fits, device options mean nothing."""
-    assert fits(plan(), options, model(), has_devices=False) is is_fit
+    assert (misfit(plan(), options, model(), has_devices=False) is None) is is_fit
 
 
 @pytest.mark.parametrize(
@@ -211,7 +211,7 @@ def test_fits_on_a_host_without_devices(options: LoadOptions, is_fit: bool) -> N
 )
 def test_fits_on_a_host_with_devices(options: LoadOptions, is_fit: bool) -> None:  # noqa: FBT001 - a table column
     """Named layers and devices must be the loaded ones."""
-    assert fits(plan(n_gpu_layers=10, main_gpu=1), options, model(), has_devices=True) is is_fit
+    assert (misfit(plan(n_gpu_layers=10, main_gpu=1), options, model(), has_devices=True) is None) is is_fit
 
 
 _options = st.builds(
@@ -256,7 +256,7 @@ def test_placement_always_fits_the_options_it_was_made_for(
     if placement is None:
         return
     chosen = placement.plan
-    assert fits(chosen, options, spec, has_devices=bool(room.device_bytes))
+    assert misfit(chosen, options, spec, has_devices=bool(room.device_bytes)) is None
     assert chosen.num_ctx >= 4
     assert chosen.n_slots >= 1
     assert chosen.n_batch >= 1
