@@ -23,6 +23,7 @@ from actors.transport import flush
 from gateway.app import create_app
 from gateway.jobs import Jobs
 from gateway.models import Models
+from gateway.preload import preload
 from gateway.server import MAX_CONNECTIONS, Server
 from gateway.tls import tls_context
 from gateway.worker import Worker
@@ -93,6 +94,7 @@ async def serve(settings: Settings, listener: socket.socket) -> None:
             await nursery.start(server.run, [trio.SocketListener(trio.socket.from_stdlib_socket(listener))])
             log.info("%s listens on %s", jobs.gateway_id, _address(listener))
             notify("READY=1")
+            nursery.start_soon(preload, settings.preload, worker.models, jobs)
             await server.wait_closed()
             nursery.cancel_scope.cancel()  # the jobs go last: connections that were cut off have cancelled theirs
 

@@ -10,6 +10,7 @@ from actors.codec import encode_body
 from actors.errors import InvalidRequest, ModelNotFound
 from actors.messages.embedding import EmbedBody
 from actors.messages.gateway_to_scheduler import JobKind
+from gateway.caller import caller_of
 from gateway.connection import GatewayRequest
 from gateway.generation import elapsed_ns
 from gateway.job import JobRequest
@@ -75,6 +76,7 @@ async def embed(jobs: Jobs, request: GatewayRequest, wanted: Embedding) -> Embed
         model=wanted.model.spec,
         load=wanted.options.load,
         keep_alive_s=wanted.keep_alive_s,
+        caller=caller_of(request),
         body=await _encoded(wanted.body()),
     )
     values = bytearray()

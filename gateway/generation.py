@@ -16,12 +16,14 @@ from actors.messages.gateway_to_scheduler import JobKind
 from actors.messages.job import ChatPrompt, FillPrompt, JobBody, RawPrompt, Task, TokenPrompt
 from actors.messages.model import AdapterUse
 from actors.messages.runner_to_gateway import Finished, Prefill
+from gateway.caller import caller_of
 from gateway.connection import GatewayRequest
 from gateway.job import Job, JobRequest
 from gateway.jobs import Jobs
 from gateway.models import ServedModel
 from gateway.options import RequestOptions
 from gateway.parse.thinking import ThinkingSplitter
+from gateway.prefixes import Prompt, prefix_marks
 from gateway.streams import Piece
 
 _BIG_BODY_BYTES = 64 << 10
@@ -197,7 +199,9 @@ async def start(jobs: Jobs, request: GatewayRequest, generation: Generation) -> 
         model=generation.model.spec,
         load=generation.options.load,
         keep_alive_s=generation.keep_alive_s,
+        caller=caller_of(request),
         body=await _encoded(generation.body()),
+        prefixes=await _marks(generation.prompt),
     )
     job = request.on_end.enter_context(jobs.submit(wanted))
     return Answer(job, arrived_at=request.arrived_at, splits_thinking=generation.splits_thinking)
@@ -239,6 +243,7 @@ async def inspect(jobs: Jobs, request: GatewayRequest, inspection: Inspection) -
         model=inspection.model.spec,
         load=inspection.options.load,
         keep_alive_s=inspection.keep_alive_s,
+        caller=caller_of(request),
         body=await _encoded(body),
     )
     job = request.on_end.enter_context(jobs.submit(wanted))
@@ -265,7 +270,13 @@ async def load(
     Raises:
         LlamactorError: it cannot be loaded.
     """
-    wanted = JobRequest(kind=JobKind.LOAD, model=model.spec, load=options.load, keep_alive_s=keep_alive_s)
+    wanted = JobRequest(
+        kind=JobKind.LOAD,
+        model=model.spec,
+        load=options.load,
+        keep_alive_s=keep_alive_s,
+        caller=caller_of(request),
+    )
     job = request.on_end.enter_context(jobs.submit(wanted))
     await job.stream.receive()
 
@@ -276,19 +287,27 @@ def elapsed_ns(since: float, until: float) -> int:
 
 
 async def _encoded(body: JobBody) -> bytes:
-    prompt = body.prompt
-    match prompt:
-        case RawPrompt():
-            n_chars = len(prompt.text) + sum(map(len, prompt.media))
-        case ChatPrompt():
-            n_chars = sum(len(message.content) + sum(map(len, message.media)) for message in prompt.messages)
-        case FillPrompt():
-            n_chars = len(prompt.prompt) + len(prompt.suffix)
-        case TokenPrompt():
-            n_chars = len(prompt.tokens)
-    if n_chars > _BIG_BODY_BYTES:
+    if _n_chars(body.prompt) > _BIG_BODY_BYTES:
         return await trio.to_thread.run_sync(encode_body, body)
     return encode_body(body)
+
+
+async def _marks(prompt: Prompt) -> tuple[int, ...]:
+    if _n_chars(prompt) > _BIG_BODY_BYTES:
+        return await trio.to_thread.run_sync(prefix_marks, prompt)
+    return prefix_marks(prompt)
+
+
+def _n_chars(prompt: Prompt) -> int:
+    match prompt:
+        case RawPrompt():
+            return len(prompt.text) + sum(map(len, prompt.media))
+        case ChatPrompt():
+            return sum(len(message.content) + sum(map(len, message.media)) for message in prompt.messages)
+        case FillPrompt():
+            return len(prompt.prompt) + len(prompt.suffix)
+        case TokenPrompt():
+            return len(prompt.tokens)
 
 
 def chat_think(model: ServedModel, think: bool | str | None) -> bool | str | None:  # noqa: FBT001  # the wire's own type

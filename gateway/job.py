@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from actors.messages.gateway_to_scheduler import JobKind, Submit
 from actors.messages.model import LoadOptions, ModelSpec
 from actors.messages.runner_to_gateway import Prefill
+from gateway.caller import Caller
 from gateway.streams import JobStream
 
 
@@ -44,6 +45,9 @@ class JobRequest:
     keep_alive_s: float | None = None
     body: bytes | None = None
     """The encoded `JobBody`; None for `LOAD`."""
+    caller: Caller = field(default_factory=Caller)
+    prefixes: tuple[int, ...] = ()
+    """Marks of the prompt's beginnings."""
 
     def submit(self, job_id: str, attempt: int, *, n_losses: int = 0) -> Submit:
         """Give the message that offers this job."""
@@ -55,6 +59,9 @@ class JobRequest:
             load=self.load,
             keep_alive_s=self.keep_alive_s,
             n_losses=n_losses,
+            tenant=self.caller.tenant,
+            priority=self.caller.priority,
+            prefixes=self.prefixes,
         )
 
 

@@ -65,6 +65,7 @@ class Runner:
         self._jobs: dict[str, JobRef] = {}
         self._ended: collections.OrderedDict[str, int] = collections.OrderedDict()
         self._keep_alive_s: float | None = None
+        self._is_pinned = False
         self._size_bytes = 0
         self._bodies: Codec[JobBody | EmbedBody] = Codec(JobBody | EmbedBody)
         self._resumptions: Codec[Resumption] = Codec(Resumption)
@@ -110,6 +111,7 @@ class Runner:
             size_bytes=self._size_bytes,
             size_vram_bytes=self._size_vram_bytes(),
             keep_alive_s=self._keep_alive_s,
+            is_pinned=self._is_pinned,
         )
 
     def _on_message(self, message: ToRunner, payload: list[bytes]) -> None:
@@ -120,8 +122,8 @@ class Runner:
                 self._thread.tell(Cancel(job_id))
             case SetThreadsMessage(n_threads=n_threads):
                 self._thread.tell(SetThreads(n_threads))
-            case KeepAlive(keep_alive_s=keep_alive_s):
-                self._keep_alive_s = keep_alive_s
+            case KeepAlive():
+                self._keep_alive_s, self._is_pinned = message.keep_alive_s, message.is_pinned
             case Drain():
                 self._drain()
             case _:

@@ -1,13 +1,15 @@
 """What launchers say, and what becomes of a silent one."""
 
 import logging
+import signal
 
+from actors.errors import LoadOutOfMemory
 from actors.messages.launcher_to_scheduler import LauncherBeat, LauncherDraining, LauncherHello, RunnerExited
 from actors.messages.model import HostFacts
 from actors.messages.scheduler_to_gateway import Welcome
 from actors.scheduler import deadlines
 from actors.scheduler.alarms import AlarmKind
-from actors.scheduler.lifecycle import discard, gone
+from actors.scheduler.lifecycle import discard, gone, load_failed
 from actors.scheduler.memory import Share
 from actors.scheduler.peers import Launcher
 from actors.scheduler.states import RunnerLife
@@ -54,6 +56,9 @@ def exited(world: World, sender: str, message: RunnerExited, _payload: tuple[byt
     world.remember_exit(message.runner_id)
     runner = world.runners.get(message.runner_id)
     if runner is not None:
+        if runner.life is RunnerLife.LOADING and message.exit_code == -signal.SIGKILL:
+            # Nobody of ours killed it, so the kernel did, for lack of memory: runners are its first choice.
+            load_failed(world, runner, LoadOutOfMemory("the system killed the runner while it loaded").as_failure())
         gone(world, runner, _exit_text(message.exit_code), failure=message.failure)
     world.launchers[sender].runner_ids.pop(message.runner_id, None)
     settle_if_complete(world)

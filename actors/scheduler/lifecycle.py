@@ -9,7 +9,7 @@ import logging
 
 import msgspec
 
-from actors.errors import Failure, InsufficientMemory, LoadFailed, LoadOutOfMemory, RunnerDied
+from actors.errors import Failure, InsufficientMemory, InvalidRequest, LoadFailed, LoadOutOfMemory, RunnerDied
 from actors.messages.scheduler_to_gateway import Lost, RunnerGone
 from actors.messages.scheduler_to_launcher import KillRunner, StartRunner
 from actors.messages.scheduler_to_runner import Drain
@@ -143,7 +143,8 @@ def load_failed(world: World, runner: Runner, failure: Failure) -> None:
     if failure.code == LoadOutOfMemory.code:
         _ran_out(world, runner, failure)
     else:
-        _died(world, runner, failure)
+        if failure.code != InvalidRequest.code:  # a request's options were at fault, not the model
+            _died(world, runner, failure)
         refuse_waiting(world, runner, failure)
     world.step_runner(runner, RunnerStep.FAIL)
     world.look_in(AlarmKind.EXIT, runner.runner_id, deadlines.EXIT_S)

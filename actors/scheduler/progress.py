@@ -1,10 +1,11 @@
 """What a waiting job waits for: how many stand before it, and how far the load of its model is.
 
-The answer is a look at the world, which it changes in nothing. Cost: O(jobs that wait for the same model).
+The answer is a look at the world, which it changes in nothing. Cost: O(n log n) for n that wait for the same model.
 """
 
-from actors.messages.gateway_to_scheduler import AskProgress
+from actors.messages.gateway_to_scheduler import AskProgress, JobKind
 from actors.messages.scheduler_to_gateway import JobProgress
+from actors.scheduler.foresight import turns
 from actors.scheduler.job import Job
 from actors.scheduler.states import JobLife
 from actors.scheduler.world import World
@@ -21,8 +22,9 @@ def tell(world: World, sender: str, message: AskProgress, _payload: tuple[bytes,
 
 
 def _n_ahead(world: World, job: Job) -> int:
-    waiting = world.queue.waiting_for(job.model.key)
-    return next((index for index, each in enumerate(waiting) if each is job), 0)
+    if job.kind is JobKind.LOAD:
+        return 0  # it needs no slot
+    return next((place for place, (each, _) in enumerate(turns(world, job.model.key)) if each is job), 0)
 
 
 def _load_fraction(world: World, job: Job) -> float | None:

@@ -100,9 +100,12 @@ def _load(world: World, job: Job, misfits: list[Runner], hosts: Sequence[Launche
         world.refuse(job, Draining().as_failure())
         return False
     decision = load_decision(_question(world, job), views)
+    if isinstance(decision, TooLarge) and len(views) < len(world.launchers):
+        if hosts is not None:
+            return True
+        takers = [each for each in world.launchers.values() if each.takes_runners]
+        decision = load_decision(_question(world, job), [_view(world, each, job.model.key) for each in takers])
     if isinstance(decision, TooLarge):
-        if len(views) < len(world.launchers):
-            return True  # another host may be larger: all of them are asked in turn
         failure = InsufficientMemory(
             job.model.name, needed_bytes=decision.needed_bytes, available_bytes=decision.available_bytes
         )

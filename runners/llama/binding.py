@@ -7,15 +7,21 @@ log lines go to ours at DEBUG; the last few warnings and errors are kept, becaus
 import collections
 import ctypes
 import logging
+import re
 
 import llama_cpp.llama_cpp as native
 from llama_cpp import mtmd_cpp as mtmd
 
-__all__ = ["build_flags", "last_errors", "mtmd", "native", "on_log", "start_backend"]
+from actors.errors import FieldValue, LoadFailed, LoadOutOfMemory
+
+__all__ = ["build_flags", "last_errors", "load_error", "mtmd", "native", "on_log", "start_backend"]
 
 log = logging.getLogger("llama.cpp")
 
 _LEVEL_WARN, _LEVEL_ERROR = 3, 4  # enum ggml_log_level
+_OUT_OF_MEMORY = re.compile(
+    r"out of memory|(failed|unable|not enough memory) to (allocate|reserve)|alloc\w* failed|bad_alloc", re.IGNORECASE
+)
 _last_errors: collections.deque[str] = collections.deque(maxlen=4)
 
 
@@ -39,6 +45,13 @@ def start_backend() -> None:
 def last_errors() -> str:
     """Give llama.cpp's last complaints, the reason of a failed call that returned none."""
     return "; ".join(_last_errors) or "llama.cpp gave no reason"
+
+
+def load_error(what: str, *, remedy: str = "", **fields: FieldValue) -> LoadFailed:
+    """Make the error of a load that llama.cpp refused, with its complaints; a lack of memory has a class of its own."""
+    reason = last_errors()
+    kind = LoadOutOfMemory if _OUT_OF_MEMORY.search(reason) else LoadFailed
+    return kind(f"{what}: {reason}{remedy}", **fields)
 
 
 def build_flags() -> str:

@@ -8,10 +8,10 @@ import ctypes
 from collections.abc import Sequence
 from typing import Any
 
-from actors.errors import DecodeFailed, LoadFailed
+from actors.errors import DecodeFailed
 from actors.messages.model import LoadPlan
 from runners.llama.batch import Batch
-from runners.llama.binding import last_errors, native
+from runners.llama.binding import load_error, native
 from runners.llama.cells import convert
 from runners.llama.layout import layout_for, layout_remedy
 from runners.llama.media_batch import MediaBatch
@@ -52,8 +52,7 @@ class Context:
         params.no_perf = True
         self.handle: Any = native.llama_init_from_model(model.handle, params)
         if not self.handle:
-            reason = last_errors() + layout_remedy(plan)
-            raise LoadFailed(f"llama.cpp could not create a context: {reason}", num_ctx=self.num_ctx)
+            raise load_error("llama.cpp could not create a context", remedy=layout_remedy(plan), num_ctx=self.num_ctx)
         self._memory = native.llama_get_memory(self.handle)
 
     def decode(self, batch: Batch) -> None:

@@ -9,11 +9,11 @@ import ctypes
 from collections.abc import Sequence
 from typing import Any
 
-from actors.errors import DecodeFailed, LoadFailed
+from actors.errors import DecodeFailed
 from actors.messages.model import LoadPlan
 from runners.embedding_shape import EmbeddingShape
 from runners.llama.batch import Batch
-from runners.llama.binding import last_errors, native
+from runners.llama.binding import load_error, native
 from runners.llama.context import use_adapters
 from runners.llama.layout import chosen_layout, layout_remedy
 from runners.llama.model import Model
@@ -50,9 +50,7 @@ class EmbeddingContext:
         params.type_k, params.type_v = layout.key_type, layout.value_type
         self._handle: Any = native.llama_init_from_model(model.handle, params)
         if not self._handle:
-            raise LoadFailed(
-                f"llama.cpp could not create a context for embeddings: {last_errors()}{layout_remedy(plan)}"
-            )
+            raise load_error("llama.cpp could not create a context for embeddings", remedy=layout_remedy(plan))
         self._memory = native.llama_get_memory(self._handle)
         self._width = 1 if shape.is_reranker else native.llama_model_n_embd_out(model.handle)
 

@@ -9,9 +9,10 @@ import ctypes
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from actors.errors import InvalidRequest, LoadFailed
+from actors.errors import InvalidRequest
 from actors.messages.model import LoadPlan
-from runners.llama.binding import last_errors, native
+from runners.llama.binding import last_errors, load_error, native
+from runners.llama.offload import experts_on_host
 
 _PIECE_BYTES = 64
 _METADATA_BYTES = 256
@@ -39,14 +40,16 @@ class Model:
             split = (ctypes.c_float * len(shares))(*shares)  # llama.cpp reads it during the load alone
             params.tensor_split = split
         params.load_mode = {None: _LOAD_AUTO, True: _LOAD_MMAP, False: _LOAD_PLAIN}[plan.use_mmap]
+        overrides = experts_on_host(plan)
+        if overrides is not None:
+            params.tensor_buft_overrides = ctypes.cast(overrides, ctypes.c_void_p)
         tell = _progress_callback(on_progress)
         params.progress_callback = tell
         self.handle: Any = native.llama_model_load_from_file(path.encode(), params)
         if not self.handle:
-            reason = last_errors()
-            if "main_gpu" in reason:
-                raise InvalidRequest(f"main_gpu {plan.main_gpu} names no device of the host: {reason}")
-            raise LoadFailed(f"llama.cpp could not load the model: {reason}", path=path)
+            if "main_gpu" in last_errors():
+                raise InvalidRequest(f"main_gpu {plan.main_gpu} names no device of the host: {last_errors()}")
+            raise load_error("llama.cpp could not load the model", path=path)
         self._vocab = native.llama_model_get_vocab(self.handle)
         self._pieces: dict[int, bytes] = {}  # owned by the decode thread
         self._ends: dict[int, bool] = {}  # the same

@@ -136,6 +136,9 @@ class Stage:
         attempt: int = 1,
         gateway_id: str = "gw",
         keep_alive_s: float | None = None,
+        tenant: str = "",
+        prefixes: tuple[int, ...] = (),
+        n_losses: int = 0,
         **options: Any,
     ) -> list[msgspec.Struct]:
         """Submit a job.
@@ -151,6 +154,9 @@ class Stage:
             model=spec or model(),
             load=LoadOptions(**options),
             keep_alive_s=keep_alive_s,
+            tenant=tenant,
+            prefixes=prefixes,
+            n_losses=n_losses,
         )
         payload = () if kind is JobKind.LOAD else (job_id.encode(),)
         return self.hear(gateway_id, message, *payload)

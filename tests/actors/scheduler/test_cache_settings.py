@@ -15,7 +15,7 @@ SPEC = model("large", weights_bytes=GIB, n_ctx_train=131_072, kv_bytes_per_token
 
 def question(given: Settings) -> LoadQuestion:
     """Ask for a model with a context of 32,768 tokens."""
-    return LoadQuestion(SPEC, LoadOptions(num_ctx=32_768), given, 0, 0)
+    return LoadQuestion(SPEC, LoadOptions(num_ctx=32_768), given, 0, 0, cost_s=lambda _: 0.0)
 
 
 def test_plan_carries_what_the_settings_say() -> None:

@@ -51,3 +51,10 @@ def test_total_of_shares_adds_each_place_up() -> None:
     """Host and devices are summed apart."""
     assert total([Share(1, {0: 2}), Share(10, {0: 20, 1: 5})]) == Share(11, {0: 22, 1: 5})
     assert total([]).total_bytes == 0
+
+
+def test_room_leaves_the_overhead_of_each_device_alone() -> None:
+    """OLLAMA_GPU_OVERHEAD."""
+    facts = host(devices=(device(0, free_bytes=4 * GIB), device(1, free_bytes=GIB)))
+    room = room_on(facts, living=Share(), unreported=Share(), credit=Share(), device_overhead_bytes=2 * GIB)
+    assert room.device_bytes == {0: 2 * GIB, 1: 0}

@@ -12,6 +12,7 @@ from actors.scheduler.placement import (
     ALL_LAYERS,
     EMBEDDING_SLOTS,
     Effort,
+    Experience,
     Placement,
     default_num_ctx,
     kv_bytes,
@@ -265,3 +266,49 @@ def test_placement_always_fits_the_options_it_was_made_for(
         assert placement.share.host_bytes <= room.host_bytes
         for index, taken in placement.share.device_bytes.items():
             assert taken <= room.device_bytes[index]
+
+
+def test_placement_with_spread_uses_all_devices() -> None:
+    """OLLAMA_SCHED_SPREAD; each takes a part in proportion to what it has free."""
+    room = Room(8 * GIB, 16 * GIB, {0: 20 * GIB, 1: 10 * GIB}, 36 * GIB)
+    found = placement_for(model(), LoadOptions(), room, settings(sched_spread=True), Effort.WANTED)
+    assert found is not None
+    assert set(found.share.device_bytes) == {0, 1}
+    assert found.plan.tensor_split == pytest.approx((2 / 3, 1 / 3), abs=0.01)
+    assert found.plan.main_gpu is None
+
+
+def test_placement_takes_as_few_devices_as_suffice() -> None:
+    """The freest two of three, of one host."""
+    room = Room(8 * GIB, 16 * GIB, {0: 8 * GIB, 1: 10 * GIB, 2: 10 * GIB}, 36 * GIB)
+    spec = model(weights_bytes=12 * GIB, n_ctx_train=2048)
+    found = placement_for(spec, LoadOptions(), room, settings(), Effort.WANTED)
+    assert found is not None
+    assert set(found.share.device_bytes) == {1, 2}
+    assert found.plan.tensor_split[0] == 0.0
+    assert found.reason == "device 1+2: one is too small"
+
+
+def test_placement_leaves_experts_on_the_host_before_layers() -> None:
+    """All layers stay on the device; as many layers' experts as must stay with the host."""
+    room = Room(30 * GIB, 32 * GIB, {0: 10 * GIB}, 10 * GIB)
+    spec = model(weights_bytes=20 * GIB, expert_bytes=18 * GIB, n_layers=36, n_ctx_train=2048)
+    assert placement_for(spec, LoadOptions(), room, settings(), Effort.WANTED) is None
+    found = placement_for(spec, LoadOptions(), room, settings(), Effort.ALONE)
+    assert found is not None
+    assert found.plan.n_gpu_layers == ALL_LAYERS
+    assert 20 < found.plan.n_expert_layers_on_host <= 36
+    assert found.share.device_bytes[0] <= 10 * GIB * 80 // 100
+    assert "experts" in found.reason
+
+
+def test_placement_takes_what_was_learned_for_the_overhead() -> None:
+    """And a context that could not be had is not tried again, unless somebody asks for it."""
+    room = Room(8 * GIB, 16 * GIB)
+    known = Experience(overhead_bytes=1 << 30, max_num_ctx=2048)
+    learned = placement_for(model(), LoadOptions(), room, settings(), Effort.WANTED, known=known)
+    asked = placement_for(model(), LoadOptions(num_ctx=4096), room, settings(), Effort.WANTED, known=known)
+    assert learned is not None
+    assert asked is not None
+    assert (learned.plan.num_ctx, asked.plan.num_ctx) == (2048, 4096)
+    assert asked.share.total_bytes > 1 << 30

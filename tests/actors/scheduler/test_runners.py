@@ -55,10 +55,10 @@ def test_runner_that_dies_while_loading_has_its_waiters_refused(stage: Stage) ->
     stage.submit("job")
     [start] = stage.started()
     stage.say_hello(start.runner_id)
-    stage.exit(start.runner_id, -9)
+    stage.exit(start.runner_id, -11)
     [refused] = stage.sent("gw", Refused)
     assert refused.failure.code == "load_failed"
-    assert "signal 9" in refused.failure.message
+    assert "signal 11" in refused.failure.message
     assert len(stage.started()) == 1
 
 
