@@ -27,13 +27,16 @@
     │   ├── InvalidModelfile
     │   ├── ConversionFailed       model files could not be converted or quantized
     │   ├── UnknownRenderer        names a renderer of Ollama's, and brings no template
-    │   └── StoreUnwritable
+    │   ├── StoreUnwritable
+    │   ├── UploadNotFound         no such upload session
+    │   └── UploadMisplaced        a part does not begin where the session ends
     ├── RegistryError          another registry, or the way to it
     │   ├── RegistryUnreachable    no connection, or none that lasted
     │   ├── RegistryRefused        it answered with an error status
     │   ├── RegistryMisbehaved     its answer breaks the protocol, or cannot be trusted
     │   ├── AddressForbidden       the way leads to an address that may not be asked
     │   ├── RemoteModelNotFound    it has no such model
+    │   ├── ReadingForbidden       this server does not serve its store
     │   └── Unauthorized           a key or a token is missing, or does not suffice
     ├── RunnerError            a runner could not do its work
     │   ├── LoadFailed
@@ -355,6 +358,24 @@ class StoreUnwritable(StoreError):
         )
 
 
+class UploadNotFound(StoreError):
+    """No upload session has this id: it was committed, cancelled or pruned."""
+
+    code = "upload_not_found"
+
+    def __init__(self, session: str) -> None:
+        super().__init__("no such upload: begin a new one", session=session[:40])
+
+
+class UploadMisplaced(StoreError):
+    """A part of an upload does not begin where the session ends, or another part is coming in."""
+
+    code = "upload_misplaced"
+
+    def __init__(self, *, expected: int, got: int) -> None:
+        super().__init__(f"the part begins at byte {got}, expected {expected}", expected=expected, got=got)
+
+
 class RegistryError(LlamactorError):
     """Another registry, or the way to it; the store is as it was before."""
 
@@ -398,6 +419,15 @@ class RemoteModelNotFound(RegistryError):
 
     def __init__(self) -> None:
         super().__init__("file does not exist")
+
+
+class ReadingForbidden(RegistryError):
+    """This server does not serve its store as a registry."""
+
+    code = "reading_forbidden"
+
+    def __init__(self) -> None:
+        super().__init__("this server does not serve its models: its operator can set LLAMACTOR_REGISTRY=1")
 
 
 class Unauthorized(RegistryError):

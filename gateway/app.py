@@ -63,6 +63,8 @@ def family_of(path: str) -> Family:
     """Tell by the path in which shape a client expects errors."""
     if path.startswith("/v1/messages"):
         return Family.ANTHROPIC
+    if path.startswith("/v2/"):
+        return Family.REGISTRY
     return Family.OPENAI if path.startswith("/v1/") else Family.NATIVE
 
 
@@ -77,6 +79,9 @@ def error_response(error: LlamactorError) -> Response:
     response = Response(body, status=status, content_type=content_type)
     if family is Family.ANTHROPIC:
         response.headers["request-id"] = named
+    challenge = error.fields.get("challenge")
+    if challenge:
+        response.headers["WWW-Authenticate"] = str(challenge)
     seconds = retry_after_s(error)
     if seconds is not None:
         response.headers["Retry-After"] = str(seconds)

@@ -23,6 +23,9 @@ _STATUS: dict[type[LlamactorError], int] = {
     errors.RemoteModelNotFound: 404,
     errors.AddressForbidden: 400,
     errors.Unauthorized: 401,
+    errors.ReadingForbidden: 403,
+    errors.UploadNotFound: 404,
+    errors.UploadMisplaced: 416,
     errors.RunnerError: 500,
     errors.TransportError: 500,
     LlamactorError: 500,
@@ -35,6 +38,7 @@ class Family(enum.Enum):
     NATIVE = "native"
     OPENAI = "openai"
     ANTHROPIC = "anthropic"
+    REGISTRY = "registry"
 
 
 _ANTHROPIC_TYPES = {
@@ -46,6 +50,16 @@ _ANTHROPIC_TYPES = {
     429: "rate_limit_error",
     503: "overloaded_error",
     529: "overloaded_error",
+}
+
+_REGISTRY_CODES = {
+    400: "INVALID",
+    401: "UNAUTHORIZED",
+    403: "DENIED",
+    404: "NOT_FOUND",
+    416: "RANGE_INVALID",
+    429: "TOOMANYREQUESTS",
+    503: "UNAVAILABLE",
 }
 
 
@@ -73,5 +87,7 @@ def error_body(family: Family, message: str, status: int, *, named: str = "") ->
         kind = _ANTHROPIC_TYPES.get(status, "api_error")
         error = {"type": kind, "message": message}
         return to_json({"type": "error", "error": error, "request_id": named or request_id()})
+    if family is Family.REGISTRY:
+        return to_json({"errors": [{"code": _REGISTRY_CODES.get(status, "UNKNOWN"), "message": message}]})
     kind = {400: "invalid_request_error", 404: "not_found_error"}.get(status, "api_error")
     return to_json({"error": {"message": message, "type": kind, "param": None, "code": None}})

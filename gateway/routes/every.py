@@ -12,6 +12,8 @@ from gateway.routes.inspection import inspection_routes
 from gateway.routes.openai_chat import openai_chat_routes
 from gateway.routes.openai_completions import openai_completion_routes
 from gateway.routes.openai_models import openai_model_routes
+from gateway.routes.registry_read import registry_read_routes
+from gateway.routes.registry_write import registry_write_routes
 from gateway.routes.rerank import rerank_routes
 from gateway.routes.root import root_routes
 from gateway.routes.store import store_routes
@@ -29,6 +31,8 @@ def blueprints(worker: Worker) -> tuple[Blueprint, ...]:
         blob_routes(worker),
         create_routes(worker),
         transfer_routes(worker),
+        registry_read_routes(worker),
+        registry_write_routes(worker),
         inspection_routes(worker),
         openai_chat_routes(worker),
         openai_completion_routes(worker),
