@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from actors.errors import InvalidRequest, NotAvailable, UnsupportedByModel
+from actors.errors import InvalidRequest, UnsupportedByModel
 from gateway.models import ServedModel
-from gateway.wire import fields
 from registry.capabilities import COMPLETION, INSERT, THINKING, TOOLS
 from registry.templates.goscan import scan_go_template
 
@@ -31,16 +30,16 @@ def check_thinks(model: ServedModel, think: bool | str | None) -> None:  # noqa:
 
 
 def check_tools(model: ServedModel, tools: Sequence[dict[str, Any]] | None) -> None:
-    """Refuse tools.
+    """Check that a model can be given these tools.
 
     Raises:
-        UnsupportedByModel: the model's template knows none.
-        NotAvailable: this version does not parse calls.
+        UnsupportedByModel: its template knows none.
+        InvalidRequest: one is no function.
     """
-    if tools:
-        if not model.can(TOOLS):
-            raise UnsupportedByModel(model.canonical, TOOLS)
-        raise NotAvailable("tools", "send the request without them")
+    if tools and not model.can(TOOLS):
+        raise UnsupportedByModel(model.canonical, TOOLS)
+    for index, tool in enumerate(tools or ()):
+        _check_tool(f"tools[{index}]", tool)
 
 
 def fill_template(model: ServedModel, suffix: str | None, template: str | None = None) -> str | None:
@@ -63,17 +62,6 @@ def fill_template(model: ServedModel, suffix: str | None, template: str | None =
     return model.go_template
 
 
-def check_format(raw: bytes) -> None:
-    """Refuse a constraint on the answer.
-
-    Raises:
-        InvalidRequest: it is no format at all.
-        NotAvailable: it is one.
-    """
-    if fields.has_format(raw):
-        raise NotAvailable("format", "ask for JSON in the prompt")
-
-
 def check_reads_media(model: ServedModel, media: Sequence[bytes]) -> None:
     """Check that a model that gets images or sounds can read any.
 
@@ -82,26 +70,6 @@ def check_reads_media(model: ServedModel, media: Sequence[bytes]) -> None:
     """
     if media and not model.spec.projector_paths:
         raise UnsupportedByModel(f'"{model.requested}"', "images: it has no projector, choose a model that has one")
-
-
-def check_logprobs(*, wanted: bool | None) -> None:
-    """Refuse log probabilities.
-
-    Raises:
-        NotAvailable: they are wanted.
-    """
-    if wanted:
-        raise NotAvailable("logprobs", "send the request without it")
-
-
-def check_debug(*, wanted: bool | None) -> None:
-    """Refuse to show the rendered prompt.
-
-    Raises:
-        NotAvailable: it is wanted.
-    """
-    if wanted:
-        raise NotAvailable("_debug_render_only", "send the request without it")
 
 
 def check_raw(*, raw: bool | None, others: Sequence[object]) -> None:
@@ -122,3 +90,18 @@ def check_template(template: str | None) -> None:
     """
     if template:
         scan_go_template(template)
+
+
+def _check_tool(where: str, tool: dict[str, Any]) -> None:
+    if tool.get("type", "function") != "function":
+        raise InvalidRequest(f'{where}.type must be "function"')
+    function = tool.get("function")
+    if not isinstance(function, dict):
+        raise InvalidRequest(f"{where}.function must be an object with the name of a function")
+    if not isinstance(function.get("name"), str) or not function["name"]:
+        raise InvalidRequest(f"{where}.function.name must be the name of a function")
+    parameters = function.get("parameters")
+    if parameters is not None and not isinstance(parameters, dict):
+        raise InvalidRequest(f"{where}.function.parameters must be a JSON Schema object")
+    if parameters and not isinstance(parameters.get("properties", {}), dict):
+        raise InvalidRequest(f"{where}.function.parameters.properties must be an object")

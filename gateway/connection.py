@@ -9,7 +9,8 @@ use a `with` block for that, because a streamed answer is written after the rout
 """
 
 import contextlib
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVarTuple
 
 import trio
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, ASGISendEvent
@@ -19,6 +20,8 @@ from quart_trio.wrappers import TrioRequest
 
 from gateway.access_log import log_access
 from gateway.request_body import RequestBody
+
+Arguments = TypeVarTuple("Arguments")
 
 _CLIENT_LEFT = 499
 """As nginx and Ollama log it; nobody receives it."""
@@ -34,6 +37,16 @@ class GatewayRequest(TrioRequest):
         super().__init__(*args, **kwargs)
         self.on_end = contextlib.ExitStack()
         self.arrived_at = trio.current_time()
+        self._nursery: trio.Nursery | None = None
+
+    def serve_in(self, nursery: trio.Nursery) -> None:
+        """Take the nursery that ends with this request."""
+        self._nursery = nursery
+
+    def start_soon(self, task: Callable[[*Arguments], Awaitable[None]], *arguments: *Arguments) -> None:
+        """Start a task that ends with this request."""
+        assert self._nursery is not None  # set before any route runs  # noqa: S101
+        self._nursery.start_soon(task, *arguments)
 
 
 class GatewayConnection(TrioASGIHTTPConnection):
@@ -57,6 +70,7 @@ class GatewayConnection(TrioASGIHTTPConnection):
 
         with request.on_end:
             async with trio.open_nursery() as nursery:
+                request.serve_in(nursery)
                 nursery.start_soon(self.handle_messages, nursery, request, receive)
                 nursery.start_soon(self.handle_request, nursery, request, watched_send)
 

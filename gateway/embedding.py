@@ -10,9 +10,9 @@ from actors.codec import encode_body
 from actors.errors import InvalidRequest, ModelNotFound
 from actors.messages.embedding import EmbedBody
 from actors.messages.gateway_to_scheduler import JobKind
+from gateway.answer import elapsed_ns
 from gateway.caller import caller_of
 from gateway.connection import GatewayRequest
-from gateway.generation import elapsed_ns
 from gateway.job import JobRequest
 from gateway.jobs import Jobs
 from gateway.models import Models, ServedModel

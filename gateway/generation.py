@@ -1,4 +1,4 @@
-"""One generation: its job, and its answer as a sequence of parts.
+"""One generation: what a request wants, and its job.
 
 `begin` offers the job and waits for the first of the answer, so that an error before it still has a status. The job is
 released with the request (`GatewayRequest.on_end`), which cancels it when its client has left.
@@ -13,21 +13,22 @@ import trio
 from actors.codec import encode_body
 from actors.errors import Bug
 from actors.messages.gateway_to_scheduler import JobKind
-from actors.messages.job import ChatPrompt, FillPrompt, JobBody, RawPrompt, Task, TokenPrompt
+from actors.messages.job import ChatPrompt, FillPrompt, Grammar, JobBody, RawPrompt, Task, TokenPrompt
 from actors.messages.model import AdapterUse
-from actors.messages.runner_to_gateway import Finished, Prefill
+from actors.messages.runner_to_gateway import Finished
+from gateway.answer import Answer, elapsed_ns
 from gateway.caller import caller_of
 from gateway.connection import GatewayRequest
-from gateway.job import Job, JobRequest
+from gateway.job import JobRequest
 from gateway.jobs import Jobs
 from gateway.models import ServedModel
 from gateway.options import RequestOptions
-from gateway.parse.thinking import ThinkingSplitter
+from gateway.parse.dialect import Dialect
+from gateway.parse.model_parser import Parser, parser_for
+from gateway.parse.tools import DeclaredTools
 from gateway.prefixes import Prompt, prefix_marks
-from gateway.streams import Piece
 
 _BIG_BODY_BYTES = 64 << 10
-_NS_PER_S = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,10 +41,27 @@ class Generation:
     keep_alive_s: float | None = None
     truncate: bool = True
     returns_context: bool = False
-    splits_thinking: bool = False
     tells_prefill: bool = False
     adapters: tuple[AdapterUse, ...] | None = None
     """LoRA files; None: the model's own."""
+    shift: bool = True
+    grammar: Grammar | None = None
+    top_logprobs: int | None = None
+    is_parsed: bool = True
+    """Whether thinking and calls are taken out of the answer."""
+    max_calls: int | None = None
+    """Calls beyond so many are left out of the answer."""
+    dialect: Dialect | None = None
+    """How calls and thinking are written in this answer, where that is not the model's own way."""
+
+    @property
+    def tools(self) -> DeclaredTools:
+        """What the answer may call."""
+        return DeclaredTools(self.prompt.tools if isinstance(self.prompt, ChatPrompt) else ())
+
+    def parser(self, prompt_tail: str) -> Parser:
+        """Make the parser of the answer to a prompt that ends with `prompt_tail`."""
+        return parser_for(self.dialect or self.model.dialect, self.tools, prompt_tail=prompt_tail)
 
     def body(self) -> JobBody:
         """Give the message body that the runner gets."""
@@ -52,125 +70,22 @@ class Generation:
             sampling=self.options.sampling,
             num_predict=self.options.num_predict,
             stop=self.options.stop,
+            grammar=self.grammar,
+            top_logprobs=self.top_logprobs,
             truncate=self.truncate,
+            shift=self.shift,
             num_keep=self.options.num_keep,
             num_ctx=self.options.num_ctx,
             return_context=self.returns_context,
+            visible_tokens=self._visible_tokens(),
             tells_prefill=self.tells_prefill,
             adapters=self.adapters,
         )
 
-
-@dataclass(frozen=True, slots=True)
-class AnswerEnd:
-    """How an answer ended, with its figures."""
-
-    reason: str
-    total_ns: int = 0
-    load_ns: int = 0
-    prompt_tokens: int = 0
-    cached_tokens: int = 0
-    prompt_ns: int = 0
-    generated_tokens: int = 0
-    generate_ns: int = 0
-    context: tuple[int, ...] = ()
-    stop: str = ""
-    """The stop string that was met; empty where the model ended by itself."""
-    truncated_messages: int = 0
-    truncated_tokens: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class AnswerPart:
-    """What comes next of an answer; the last part has an end."""
-
-    text: str = ""
-    thinking: str = ""
-    end: AnswerEnd | None = None
-
-    @property
-    def reason(self) -> str:
-        """Why the answer ended; only of interest in the last part."""
-        return self.end.reason if self.end is not None else ""
-
-
-class Answer:
-    """The answer to one generation, read once."""
-
-    def __init__(self, job: Job, *, arrived_at: float, splits_thinking: bool) -> None:
-        self._job = job
-        self._first: Piece | None = None
-        self._arrived_at = arrived_at
-        self._splitter = ThinkingSplitter() if splits_thinking else None
-
-    @property
-    def job(self) -> Job:
-        """The job that gives it; only to be looked at."""
-        return self._job
-
-    async def begins_within(self, timeout_s: float) -> bool:
-        """Wait for the first of it, without taking it; False when the time was over first.
-
-        Raises:
-            LlamactorError: it was refused, or failed before any text.
-        """
-        with trio.move_on_after(timeout_s):
-            self._first = self._first or await self._job.stream.receive()
-        return self._first is not None
-
-    @property
-    def prefill(self) -> Prefill | None:
-        """How far the prompt is and what the cache spared, if the generation asked for it."""
-        return self._job.prefill
-
-    async def receive(self) -> AnswerPart:
-        """Wait for the next part; each but the last, which has an end, has text or thinking.
-
-        Raises:
-            LlamactorError: the job failed; the parts before were all of it.
-        """
-        while True:
-            piece, self._first = self._first, None
-            part = self._part(piece or await self._job.stream.receive())
-            if part.text or part.thinking or part.end is not None:
-                return part
-
-    async def whole(self) -> AnswerPart:
-        """Wait for the end and give everything at once.
-
-        Raises:
-            LlamactorError: the job failed.
-        """
-        parts = [await self.receive()]
-        while parts[-1].end is None:
-            parts.append(await self.receive())
-        return AnswerPart("".join(p.text for p in parts), "".join(p.thinking for p in parts), parts[-1].end)
-
-    def _part(self, piece: Piece) -> AnswerPart:
-        text, thinking = piece.text, ""
-        if self._splitter is not None:
-            thinking, text = self._splitter.feed(text)
-            if piece.end is not None:
-                last_thinking, last_text = self._splitter.close()
-                thinking, text = thinking + last_thinking, text + last_text
-        return AnswerPart(text, thinking, self._end(piece.end) if isinstance(piece.end, Finished) else None)
-
-    def _end(self, finished: Finished) -> AnswerEnd:
-        granted_at = self._job.granted_at or self._arrived_at
-        return AnswerEnd(
-            reason=finished.reason.value,
-            total_ns=elapsed_ns(self._arrived_at, trio.current_time()),
-            load_ns=elapsed_ns(self._arrived_at, granted_at),
-            prompt_tokens=finished.prompt_tokens,
-            cached_tokens=finished.cached_tokens,
-            prompt_ns=finished.prompt_ns,
-            generated_tokens=finished.generated_tokens,
-            generate_ns=finished.generate_ns,
-            context=finished.context,
-            stop=finished.stop,
-            truncated_messages=finished.truncated_messages,
-            truncated_tokens=finished.truncated_tokens,
-        )
+    def _visible_tokens(self) -> tuple[str, ...]:
+        if not self.is_parsed:
+            return ()
+        return (self.dialect or self.model.dialect).visible_tokens(with_calls=bool(self.tools))
 
 
 async def begin(jobs: Jobs, request: GatewayRequest, generation: Generation) -> Answer:
@@ -204,7 +119,8 @@ async def start(jobs: Jobs, request: GatewayRequest, generation: Generation) -> 
         prefixes=await _marks(generation.prompt),
     )
     job = request.on_end.enter_context(jobs.submit(wanted))
-    return Answer(job, arrived_at=request.arrived_at, splits_thinking=generation.splits_thinking)
+    make_parser = generation.parser if generation.is_parsed else None
+    return Answer(job, arrived_at=request.arrived_at, make_parser=make_parser, max_calls=generation.max_calls)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,7 +129,7 @@ class Inspection:
 
     model: ServedModel
     options: RequestOptions
-    prompt: RawPrompt | ChatPrompt | TokenPrompt
+    prompt: RawPrompt | ChatPrompt | FillPrompt | TokenPrompt
     task: Task
     keep_alive_s: float | None = None
 
@@ -279,11 +195,6 @@ async def load(
     )
     job = request.on_end.enter_context(jobs.submit(wanted))
     await job.stream.receive()
-
-
-def elapsed_ns(since: float, until: float) -> int:
-    """Give the nanoseconds between two times of trio's clock."""
-    return max(0, round((until - since) * _NS_PER_S))
 
 
 async def _encoded(body: JobBody) -> bytes:

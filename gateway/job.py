@@ -89,6 +89,8 @@ class Job:
     """Runners that died under it."""
     tokens: list[int] = field(default_factory=list)
     """The answer so far, for the runner that may have to go on with it."""
+    prompt_tail: str = ""
+    """The end of the rendered prompt, once a runner has accepted the job."""
     prefill: Prefill | None = None
     """How far its prompt is, of a job that asked for it."""
 

@@ -198,7 +198,9 @@ class Jobs:
         job.granted_at = job.granted_at or trio.current_time()
         if self._retained_bytes > MAX_RETAINED_BYTES // 2:
             self._forget_body(job)
-        if not isinstance(part, Accepted):  # its `Accepted` was lost, so its text may be, too: the stream finds out
+        if isinstance(part, Accepted):
+            job.prompt_tail = part.prompt_tail
+        else:  # its `Accepted` was lost, so its text may be, too: the stream finds out
             self._on_part(job, part)
 
     def _on_second_acceptance(self, job: Job, runner_id: str, part: Accepted) -> None:
@@ -214,11 +216,11 @@ class Jobs:
         match part:
             case Delta():
                 job.tokens += part.tokens
-                job.stream.put(part.seq, part.text)
+                job.stream.put(part.seq, part.text, part.logprobs)
             case Vectors():
                 job.stream.put_values(part.seq, part.values)
             case Finished():
-                job.stream.put(part.seq, part.text)
+                job.stream.put(part.seq, part.text, part.logprobs)
                 self._end(job, part)
             case Failed() if part.failure.code == Draining.code and not job.tokens and job.request is not None:
                 self._offer_elsewhere(job)  # granted in the moment in which the runner was told to drain

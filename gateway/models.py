@@ -11,9 +11,11 @@ import trio
 
 from actors.errors import ModelNotFound, UnknownRenderer
 from actors.messages.model import ModelDetails, ModelSpec
+from gateway.parse.choice import dialect_for
+from gateway.parse.dialect import Dialect
 from registry.adapters import check_adapter
-from registry.capabilities import EMBEDDING, capabilities_of
-from registry.engine import CHAT_TEMPLATE, PromptEngine, prompt_engine
+from registry.capabilities import EMBEDDING, THINKING, capabilities_of
+from registry.engine import CHAT_TEMPLATE, PromptEngine, go_template_of, prompt_engine
 from registry.estimate import kv_bytes_per_token, n_ctx_train, n_layers
 from registry.model import InstalledModel
 from registry.store import Store
@@ -37,6 +39,8 @@ class ServedModel:
     """Whether it scores documents against a query, instead of giving vectors."""
     knows_developer: bool
     """Whether the chat template has a developer role of its own."""
+    dialect: Dialect
+    """How it marks thinking and calls."""
 
     @property
     def canonical(self) -> str:
@@ -46,6 +50,10 @@ class ServedModel:
     def can(self, capability: str) -> bool:
         """Tell whether the model has a capability."""
         return capability in self.capabilities
+
+    def thinks(self, think: bool | str | None) -> bool:  # noqa: FBT001  # the wire's own type
+        """Tell whether an answer may begin with thinking."""
+        return self.can(THINKING) and think is not False
 
     @property
     def go_template(self) -> str | None:
@@ -122,7 +130,16 @@ class Models:
             engine=engine,
             knows_developer="developer" in ((installed.template if engine is PromptEngine.GO else None) or jinja),
             is_reranker=gguf.integer("pooling_type") == _RANK,
+            dialect=_dialect(installed, jinja, engine),
         )
+
+
+def _dialect(installed: InstalledModel, jinja: str, engine: PromptEngine) -> Dialect:
+    parser = installed.config.parser or ""
+    stored = go_template_of(installed) if engine is PromptEngine.GO else None
+    if stored is None:
+        return dialect_for(jinja, parser=parser)
+    return dialect_for(stored.text, parser=parser, thinking_tags=stored.thinking_tags)
 
 
 def details_of(installed: InstalledModel) -> ModelDetails:

@@ -12,7 +12,7 @@ import msgspec
 from actors.errors import SchedulerUnavailable
 from actors.messages.runner_to_gateway import Prefill
 from actors.messages.scheduler_to_gateway import JobProgress
-from gateway.generation import Answer
+from gateway.answer import Answer
 from gateway.job import Job, JobState
 from gateway.jobs import Jobs
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import trio
 
 from actors.errors import Backlogged, Bug, LlamactorError, StreamGap
-from actors.messages.runner_to_gateway import Finished
+from actors.messages.runner_to_gateway import Finished, TokenLogprob
 from actors.messages.scheduler_to_gateway import Loaded
 
 MAX_PENDING_CHARS = 16 << 20
@@ -34,6 +34,7 @@ class Piece:
     end: End | None = None
     values: bytes = b""
     """Vectors of an embedding job, as `Vectors` carries them."""
+    logprobs: tuple[TokenLogprob, ...] = ()
 
 
 class JobStream:
@@ -44,6 +45,7 @@ class JobStream:
         "_error",
         "_expected_seq",
         "_is_read_out",
+        "_logprobs",
         "_n_again",
         "_n_chars",
         "_n_values",
@@ -58,6 +60,7 @@ class JobStream:
         self._n_values = 0  # all bytes of vectors that were ever put in
         self._n_again = 0  # how many of them a second runner is going to repeat
         self._n_chars = 0
+        self._logprobs: list[TokenLogprob] = []
         self._end: End | None = None
         self._error: LlamactorError | None = None
         self._expected_seq = 1
@@ -74,10 +77,16 @@ class JobStream:
         """True iff nothing was put in yet, or since `resume`."""
         return self._expected_seq == 1 and not self.has_ended
 
-    def put(self, seq: int, text: str) -> None:
-        """Add the text of part `seq`; a part that does not follow its predecessor fails the stream with `StreamGap`."""
+    def put(self, seq: int, text: str, logprobs: tuple[TokenLogprob, ...] = ()) -> None:
+        """Add what part `seq` says.
+
+        A part that does not follow its predecessor fails the stream with `StreamGap`.
+        """
         if not self._is_next(seq):
             return
+        if logprobs:
+            self._logprobs += logprobs
+            self._n_chars += sum(map(_size, logprobs))
         if text:
             self._pending.append(text)
             self._n_chars += len(text)
@@ -118,7 +127,7 @@ class JobStream:
         """Wait for more and take all of it.
 
         Returns:
-            A piece with text, an end, or both.
+            A piece with text, log probabilities, an end, or all of them.
 
         Raises:
             LlamactorError: the stream failed, and all text before that was read.
@@ -128,7 +137,7 @@ class JobStream:
         """
         await trio.lowlevel.checkpoint_if_cancelled()
         while True:
-            if self._pending or self._values or self._end is not None:
+            if self._pending or self._logprobs or self._values or self._end is not None:
                 return self._take()
             if self._error is not None:
                 raise self._error
@@ -141,11 +150,13 @@ class JobStream:
         pending = self._pending
         text = pending[0] if len(pending) == 1 else "".join(pending)
         pending.clear()
+        logprobs = tuple(self._logprobs)
+        self._logprobs.clear()
         self._n_chars = 0
         values = bytes(self._values)
         self._values.clear()
         self._is_read_out = self._end is not None
-        return Piece(text, self._end, values)
+        return Piece(text, self._end, values, logprobs)
 
     def _is_next(self, seq: int) -> bool:
         if not self.has_ended and seq != self._expected_seq:
@@ -157,3 +168,7 @@ class JobStream:
         if self._wakeup is not None:
             self._wakeup.set()
             self._wakeup = None
+
+
+def _size(logprob: TokenLogprob) -> int:
+    return len(logprob.piece) + sum(len(piece) for piece, _ in logprob.top)

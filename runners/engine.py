@@ -351,7 +351,7 @@ class Engine:
 
     def _end_unstarted(self, job: PreparedJob) -> None:
         ending = Ending(
-            reason=DoneReason.LENGTH if job.echo is None else DoneReason.STOP,
+            reason=DoneReason.LENGTH,
             prompt_tokens=job.n_prompt,
             cached_tokens=0,
             generated_tokens=job.n_resumed,
@@ -361,7 +361,7 @@ class Engine:
             truncated_tokens=job.truncated_tokens,
             context=tuple(job.shown_prompt) if job.return_context else (),
         )
-        self._outbox.end(job.ref, ending, text=job.echo or "")
+        self._outbox.end(job.ref, ending)
         self._on_end(job.ref, Outcome.FINISHED)
 
     def _replay(self, job: RunningJob) -> None:

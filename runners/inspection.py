@@ -5,7 +5,7 @@ one message, so its size is bounded; a count is not, because it is a number.
 """
 
 from actors.errors import Bug, InvalidRequest
-from actors.messages.job import ChatPrompt, JobBody, Task, TokenPrompt
+from actors.messages.job import ChatPrompt, FillPrompt, JobBody, Task, TokenPrompt
 from actors.messages.model import JobRef
 from actors.messages.runner_to_gateway import DoneReason
 from runners.admission import AnsweredJob
@@ -36,7 +36,7 @@ class Inspector:
             case Task.DETOKENIZE, TokenPrompt(tokens=tokens):
                 self._preparer.check_ids("tokens", tokens)
                 return AnsweredJob(ref, _ending(len(tokens)), _bounded(await self._tokenizer.detokenize(tokens)))
-            case Task.RENDER, ChatPrompt() as prompt:
+            case Task.RENDER, (ChatPrompt() | FillPrompt()) as prompt:
                 whole = await self._preparer.whole(prompt)
                 return AnsweredJob(ref, _ending(len(whole.tokens)), _bounded(whole.text))
             case Task.COUNT | Task.TOKENIZE, prompt if not isinstance(prompt, TokenPrompt):

@@ -32,8 +32,6 @@ class PreparedJob:
     """The end of a rendered chat, for the parser of the answer."""
     marks: Mapping[int, bytes] = dataclasses.field(default_factory=dict)
     """Control tokens that the answer shows, with their text."""
-    echo: str | None = None
-    """The whole answer of a job that only shows its rendered prompt."""
     tells_prefill: bool = False
     spans: tuple[MediaSpan, ...] = ()
     """Where `prompt` holds places of media."""

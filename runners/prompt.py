@@ -79,7 +79,7 @@ class PromptPreparer:
             n_resumed=len(resumed),
             spans=prompt.spans,
             sampling=_with_seed(body.sampling),
-            max_new_tokens=0 if body.render_only else room if body.num_predict < 0 else min(body.num_predict, room),
+            max_new_tokens=room if body.num_predict < 0 else min(body.num_predict, room),
             stop=body.stop,
             return_context=body.return_context,
             adapters=body.adapters,
@@ -88,7 +88,6 @@ class PromptPreparer:
             prompt_tail=prompt.text[-_TAIL_CHARS:] if isinstance(body.prompt, ChatPrompt) else "",
             marks=await self._tokenizer.marks(body.visible_tokens),
             tells_prefill=body.tells_prefill,
-            echo=prompt.text if body.render_only else None,
         )
 
     async def _prompt(self, body: JobBody, *, limit: int) -> tuple[WholePrompt, int]:

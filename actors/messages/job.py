@@ -179,8 +179,6 @@ class JobBody(msgspec.Struct, frozen=True, kw_only=True, tag="generate"):
     adapters: tuple[AdapterUse, ...] | None = None
     """LoRA files to use for this job; None: the model's own."""
     return_context: bool = False
-    render_only: bool = False
-    """Answer with the rendered prompt as text, and its tokens if `return_context`; nothing is generated."""
     visible_tokens: tuple[str, ...] = ()
     """Control tokens that the answer's text shall show, because its parser looks for them."""
     tells_prefill: bool = False

@@ -1,1 +1,1 @@
-"""Incremental parsers of what models say."""
+"""Incremental parsers of what models say: thinking, tool calls and text, however the answer is cut into pieces."""

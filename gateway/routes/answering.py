@@ -1,28 +1,23 @@
 """Answers as HTTP responses: whole, or line by line while they come."""
 
 from collections.abc import AsyncIterator, Callable
-from typing import Protocol
 
 from quart import Response
 
 from actors.errors import LlamactorError
 from actors.log import get_logger
+from actors.messages.job import ChatPrompt, FillPrompt, RawPrompt, Task
+from gateway.answer import Answer, AnswerEnd, AnswerPart
 from gateway.errors import Family, error_body, status_of
-from gateway.generation import Answer, AnswerEnd, AnswerPart
-from gateway.wire.native import JSON, NDJSON, Line, Metrics, Truncated
+from gateway.generation import Inspection, inspect
+from gateway.models import ServedModel
+from gateway.options import RequestOptions
+from gateway.routes.reading import current_request
+from gateway.wire.native import JSON, NDJSON, Line, Metrics, NativeWriter, Truncated
 from gateway.wire.openai import NO_USAGE, Usage, usage_of
+from gateway.worker import Worker
 
 log = get_logger(__name__)
-
-
-class NativeWriter(Protocol):
-    """What writes the lines of a native answer."""
-
-    def delta(self, text: str, thinking: str = "") -> bytes:
-        """One line of the stream."""
-
-    def end(self, line: Line, text: str = "", thinking: str = "") -> bytes:
-        """The last line of the stream, or the whole answer, without a newline."""
 
 
 def json_response(body: bytes, content_type: str = JSON) -> Response:
@@ -39,7 +34,28 @@ async def native_response(answer: Answer, writer: NativeWriter, *, streams: bool
     if streams:
         return Response(native_lines(answer, writer), content_type=NDJSON)
     part = await answer.whole()
-    return json_response(writer.end(last_line(part), part.text, part.thinking))
+    return json_response(writer.end(last_line(part), part))
+
+
+async def rendered(
+    worker: Worker,
+    model: ServedModel,
+    options: RequestOptions,
+    prompt: RawPrompt | ChatPrompt | FillPrompt,
+    writer: NativeWriter,
+    *,
+    n_images: int,
+) -> Response:
+    """Answer a native request with its rendered prompt.
+
+    Raises:
+        LlamactorError: it cannot be rendered.
+    """
+    if isinstance(prompt, RawPrompt):
+        return json_response(writer.debug(prompt.text, n_images))
+    wanted = Inspection(model=model, options=options, prompt=prompt, task=Task.RENDER)
+    shown = await inspect(worker.jobs, current_request(), wanted)
+    return json_response(writer.debug(shown.text, n_images))
 
 
 async def native_lines(answer: Answer, writer: NativeWriter) -> AsyncIterator[bytes]:
@@ -48,7 +64,7 @@ async def native_lines(answer: Answer, writer: NativeWriter) -> AsyncIterator[by
         is_over = False
         while not is_over:
             part = await answer.receive()
-            line = writer.delta(part.text, part.thinking) if part.text or part.thinking else b""
+            line = writer.delta(part) if part.events or part.logprobs else b""
             if part.end is not None:
                 line += writer.end(last_line(part)) + b"\n"
                 is_over = True
@@ -92,11 +108,16 @@ async def openai_frames(
         is_over = False
         while not is_over:
             part = await answer.receive()
-            frames = delta(part) if part.text or part.thinking else b""
+            frames = delta(part) if part.events or part.logprobs else b""
             if part.end is not None:
                 frames += end(part)
                 is_over = True
             yield frames
     except LlamactorError as error:
-        log.warning("an answer was cut short: %s", error.message)
-        yield b"data: " + error_body(Family.OPENAI, error.message, status_of(error)) + b"\n\n"
+        yield openai_error(error)
+
+
+def openai_error(error: LlamactorError) -> bytes:
+    """Give the event that ends an OpenAI stream which failed."""
+    log.warning("an answer was cut short: %s", error.message)
+    return b"data: " + error_body(Family.OPENAI, error.message, status_of(error)) + b"\n\n"

@@ -9,8 +9,9 @@ from actors.errors import InvalidRequest, LlamactorError, NotAvailable
 from actors.log import get_logger
 from actors.messages.job import ChatPrompt, Task
 from gateway import checks
+from gateway.answer import Answer, AnswerEnd
 from gateway.errors import Family, error_body, request_id, status_of
-from gateway.generation import Answer, AnswerEnd, Generation, Inspection, begin, chat_think, inspect
+from gateway.generation import Generation, Inspection, begin, chat_think, inspect
 from gateway.models import ServedModel
 from gateway.options import request_options
 from gateway.routes.answering import json_response
@@ -22,7 +23,6 @@ from gateway.wire.anthropic_requests import CountTokensRequest, MessagesRequest
 from gateway.wire.json_text import to_json
 from gateway.wire.openai import EVENT_STREAM, JSON
 from gateway.worker import Worker
-from registry.capabilities import THINKING
 
 log = get_logger(__name__)
 
@@ -40,7 +40,6 @@ def anthropic_message_routes(worker: Worker) -> Blueprint:
             model=model,
             options=request_options(model.installed.parameters, _options(body)),
             prompt=prompt,
-            splits_thinking=model.can(THINKING),
             tells_prefill=bool(body.stream),
         )
         answer = await begin(worker.jobs, current_request(), generation)
@@ -51,8 +50,8 @@ def anthropic_message_routes(worker: Worker) -> Blueprint:
             response.headers["Cache-Control"] = "no-cache"
         else:
             part = await answer.whole()
-            stop = _stop(part.end, stops, has_calls=False)
-            response = json_response(writer.whole(part.text, part.thinking, (), stop, _usage(part.end)), JSON)
+            stop = _stop(part.end, stops, has_calls=bool(part.calls))
+            response = json_response(writer.whole(part.text, part.thinking, part.calls, stop, _usage(part.end)), JSON)
         response.headers["request-id"] = request_id()
         return response
 
@@ -117,7 +116,7 @@ async def _frames(answer: Answer, writer: MessageWriter, stops: frozenset[str]) 
         part = await answer.receive()
         frames = writer.start(_usage_at_start(answer))
         while True:
-            frames += writer.delta(part.text, part.thinking)
+            frames += writer.delta(part.text, part.thinking, part.calls)
             if part.end is not None:
                 stop = _stop(part.end, stops, has_calls=writer.has_calls)
                 yield frames + writer.end(stop, _usage(part.end))

@@ -11,14 +11,14 @@ from gateway.adapters import adapters_of
 from gateway.generation import Generation, begin, chat_think, load, start
 from gateway.models import ServedModel
 from gateway.options import request_options
-from gateway.routes.answering import json_response, native_response
+from gateway.routes.answering import json_response, native_response, rendered
 from gateway.routes.reading import current_request, read_body, read_images
 from gateway.routes.watching import watched_response
 from gateway.wire import fields
+from gateway.wire.grammars import behind_thinking, format_grammar
 from gateway.wire.native import ChatWriter, Line
 from gateway.wire.native_requests import ChatRequest, Message
 from gateway.worker import Worker
-from registry.capabilities import THINKING
 
 
 def chat_routes(worker: Worker) -> Blueprint:
@@ -47,19 +47,25 @@ def chat_routes(worker: Worker) -> Blueprint:
             return json_response(writer.end(Line(done_reason="load")))
         media = await read_images([message.images for message in body.messages])
         checks.check_reads_media(model, [content for each in media for content in each])
-        _check_available(body)
+        grammar = format_grammar(fields.raw_bytes(body.format))
         model.check_renders()
+        prompt = ChatPrompt(
+            messages=conversation(model, list(map(chat_message, body.messages, media))),
+            tools=tuple(body.tools or ()),
+            think=chat_think(model, think),
+        )
+        if body.debug_render_only:
+            return await rendered(worker, model, options, prompt, writer, n_images=sum(map(len, media)))
         generation = Generation(
             model=model,
             options=options,
-            prompt=ChatPrompt(
-                messages=conversation(model, list(map(chat_message, body.messages, media))),
-                think=chat_think(model, think),
-            ),
+            prompt=prompt,
             keep_alive_s=keep_alive_s,
             tells_prefill=bool(body.progress),
             truncate=body.truncate is not False,
-            splits_thinking=model.can(THINKING),
+            shift=body.shift is not False,
+            grammar=behind_thinking(grammar, model.dialect, thinks=model.thinks(think)),
+            top_logprobs=fields.n_top_logprobs(wanted=body.logprobs, n_top=body.top_logprobs),
             adapters=await adapters_of(worker.models, model, body.lora),
         )
         if body.progress and body.stream is not False:
@@ -77,12 +83,6 @@ def conversation(model: ServedModel, messages: Sequence[ChatMessage]) -> tuple[C
     if system and messages[0].role != "system":
         stored.insert(0, ChatMessage(role="system", content=system))
     return (*stored, *messages)
-
-
-def _check_available(body: ChatRequest) -> None:
-    checks.check_format(fields.raw_bytes(body.format))
-    checks.check_logprobs(wanted=body.logprobs)
-    checks.check_debug(wanted=body.debug_render_only)
 
 
 def chat_message(message: Message, media: tuple[bytes, ...] = ()) -> ChatMessage:

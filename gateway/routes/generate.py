@@ -10,14 +10,14 @@ from gateway.adapters import adapters_of
 from gateway.generation import Generation, begin, chat_think, load, start
 from gateway.models import ServedModel
 from gateway.options import request_options
-from gateway.routes.answering import json_response, native_response
+from gateway.routes.answering import json_response, native_response, rendered
 from gateway.routes.reading import current_request, read_body, read_images
 from gateway.routes.watching import watched_response
 from gateway.wire import fields
+from gateway.wire.grammars import behind_thinking, format_grammar
 from gateway.wire.native import GenerateWriter, Line
 from gateway.wire.native_requests import GenerateRequest
 from gateway.worker import Worker
-from registry.capabilities import THINKING
 
 
 def generate_routes(worker: Worker) -> Blueprint:
@@ -47,16 +47,22 @@ def generate_routes(worker: Worker) -> Blueprint:
             return json_response(writer.end(Line(done_reason="load")))
         (media,) = await read_images([body.images])
         checks.check_reads_media(model, media)
-        _check_available(body)
+        grammar = format_grammar(fields.raw_bytes(body.format))
+        prompt = _prompt(body, model, think, fill, media)
+        if body.debug_render_only:
+            return await rendered(worker, model, options, prompt, writer, n_images=len(media))
         generation = Generation(
             model=model,
             options=options,
-            prompt=_prompt(body, model, think, fill, media),
+            prompt=prompt,
             keep_alive_s=keep_alive_s,
             tells_prefill=bool(body.progress),
             truncate=body.truncate is not False,
+            shift=body.shift is not False,
             returns_context=not body.raw,
-            splits_thinking=not body.raw and model.can(THINKING),
+            is_parsed=not body.raw,
+            grammar=grammar if body.raw else behind_thinking(grammar, model.dialect, thinks=model.thinks(think)),
+            top_logprobs=fields.n_top_logprobs(wanted=body.logprobs, n_top=body.top_logprobs),
             adapters=await adapters_of(worker.models, model, body.lora),
         )
         if body.progress and body.stream is not False:
@@ -65,12 +71,6 @@ def generate_routes(worker: Worker) -> Blueprint:
         return await native_response(answer, writer, streams=body.stream is not False)
 
     return routes
-
-
-def _check_available(body: GenerateRequest) -> None:
-    checks.check_format(fields.raw_bytes(body.format))
-    checks.check_logprobs(wanted=body.logprobs)
-    checks.check_debug(wanted=body.debug_render_only)
 
 
 def _prompt(

@@ -1,25 +1,34 @@
 """`POST /v1/chat/completions`."""
 
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from quart import Blueprint, Response
 
-from actors.errors import InvalidRequest, ModelNameRequired, NotAvailable
-from actors.messages.job import ChatPrompt
+from actors.errors import InvalidRequest, LlamactorError, ModelNameRequired
+from actors.messages.job import ChatPrompt, Grammar, Task
 from gateway import checks
 from gateway.adapters import adapters_of
-from gateway.generation import Generation, begin, chat_think
+from gateway.answer import Answer, AnswerPart
+from gateway.choices import MAX_CHOICES, Choices, begin_choices, whole_choices
+from gateway.connection import GatewayRequest
+from gateway.generation import Generation, Inspection, chat_think, inspect
+from gateway.models import ServedModel
 from gateway.options import request_options
-from gateway.routes.answering import json_response, openai_frames, openai_usage
+from gateway.parse.dialect import Dialect
+from gateway.routes.answering import json_response, openai_error, openai_usage
 from gateway.routes.chat import conversation
-from gateway.routes.openai_sampling import sampling_options
+from gateway.routes.openai_sampling import biased, sampling_options, stop_words
 from gateway.routes.reading import EOF, current_request, read_body
 from gateway.wire import fields
-from gateway.wire.openai import EVENT_STREAM, JSON, ChatCompletionWriter
+from gateway.wire.grammars import behind_thinking, call_grammar, schema_grammar
+from gateway.wire.openai import EVENT_STREAM, JSON, NO_USAGE, Usage, usage_of
+from gateway.wire.openai_chat import ChatCompletionWriter
 from gateway.wire.openai_messages import chat_messages
 from gateway.wire.openai_requests import ChatCompletionRequest, ResponseFormat
+from gateway.wire.tool_choice import ToolChoice, read_tool_choice
 from gateway.worker import Worker
-from registry.capabilities import THINKING
 
 
 def openai_chat_routes(worker: Worker) -> Blueprint:
@@ -33,6 +42,7 @@ def openai_chat_routes(worker: Worker) -> Blueprint:
             raise InvalidRequest("[] is too short - 'messages'")
         think = fields.parse_effort((body.reasoning and body.reasoning.effort) or body.reasoning_effort or "")
         fields.check_top_logprobs(body.top_logprobs)
+        n_choices = _n_choices(body.n)
         chat_messages(body.messages, knows_developer=True)  # malformed ones are refused before the model is looked up
         if not body.model:
             raise ModelNameRequired
@@ -40,52 +50,129 @@ def openai_chat_routes(worker: Worker) -> Blueprint:
         checks.check_thinks(model, think)
         checks.check_completes(model, "chat")
         checks.check_tools(model, body.tools)
-        _check_available(body)
         model.check_renders()
-        messages = chat_messages(body.messages, knows_developer=model.knows_developer)
-        generation = Generation(
-            model=model,
-            options=request_options(model.installed.parameters, _options(body)),
-            prompt=ChatPrompt(messages=conversation(model, messages), think=chat_think(model, think)),
-            splits_thinking=model.can(THINKING),
-            adapters=await adapters_of(worker.models, model, body.lora),
-        )
-        answer = await begin(worker.jobs, current_request(), generation)
-        writer = ChatCompletionWriter(body.model)
+        adapters = await adapters_of(worker.models, model, body.lora)
+        generation = replace(_generation(body, model, think), adapters=adapters)
+        request = current_request()
+        writer = ChatCompletionWriter(body.model, n_choices=n_choices)
+        if body.debug_render_only:
+            wanted = Inspection(model=model, options=generation.options, prompt=generation.prompt, task=Task.RENDER)
+            shown = await inspect(worker.jobs, request, wanted)
+            return json_response(writer.debug(shown.text, NO_USAGE), JSON)
+        answers = await begin_choices(worker.jobs, request, generation, n_choices)
         if not body.stream:
-            part = await answer.whole()
-            return json_response(writer.whole(part.text, part.thinking, part.reason, openai_usage(part)), JSON)
-        frames = openai_frames(
-            answer,
-            lambda part: writer.delta(part.text, part.thinking),
-            lambda part: writer.end(part.reason, openai_usage(part) if body.tells_usage else None),
-        )
+            parts = await whole_choices(answers)
+            return json_response(writer.whole(parts, _usage(parts)), JSON)
+        frames = _frames(request, answers, writer, tells_usage=body.tells_usage)
         return Response(frames, content_type=EVENT_STREAM)
 
     return routes
+
+
+def _generation(
+    body: ChatCompletionRequest,
+    model: ServedModel,
+    think: bool | str | None,  # noqa: FBT001  # the wire's own type
+) -> Generation:
+    choice = read_tool_choice(body.tool_choice, body.tools or ())
+    answer = constraint(choice, response_grammar(body.response_format), model, thinks=model.thinks(think))
+    options = request_options(model.installed.parameters, _options(body)).clamped(model.spec.n_ctx_train)
+    messages = chat_messages(body.messages or (), knows_developer=model.knows_developer)
+    return Generation(
+        model=model,
+        options=biased(options, body.logit_bias),
+        prompt=ChatPrompt(
+            messages=conversation(model, messages),
+            tools=tuple(dict(tool) for tool in choice.shown),
+            think=chat_think(model, think),
+        ),
+        keep_alive_s=fields.parse_keep_alive_s(body.keep_alive),
+        grammar=answer.grammar,
+        dialect=answer.dialect,
+        top_logprobs=fields.n_top_logprobs(wanted=body.logprobs, n_top=body.top_logprobs),
+        max_calls=1 if body.parallel_tool_calls is False else None,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Constraint:
+    """What an answer must match, and how it is written then."""
+
+    grammar: Grammar | None = None
+    dialect: Dialect | None = None
+    """None: the model's own."""
+
+
+def constraint(choice: ToolChoice, grammar: Grammar | None, model: ServedModel, *, thinks: bool) -> Constraint:
+    """Give the constraint of an answer: a forced call, which is written in JSON, or else the format asked for.
+
+    Raises:
+        InvalidRequest: a schema cannot be used.
+    """
+    if not choice.forced:
+        return Constraint(behind_thinking(grammar, model.dialect, thinks=thinks))
+    forced = behind_thinking(call_grammar(choice.forced), model.dialect, thinks=thinks)
+    return Constraint(forced, replace(model.dialect, calls=(), reads_bare_json=True))
+
+
+def response_grammar(response_format: ResponseFormat | None) -> Grammar | None:
+    """Read a `response_format`; types that are not known ask for nothing.
+
+    Raises:
+        InvalidRequest: its schema cannot be used.
+    """
+    kind = ((response_format and response_format.type) or "").lower()
+    if response_format is None or kind not in {"json_object", "json_schema"}:
+        return None
+    if kind == "json_object":
+        return schema_grammar(None)
+    schema = (response_format.json_schema or {}).get("schema")
+    if schema is None:
+        return None
+    if not isinstance(schema, dict):
+        raise InvalidRequest("response_format.json_schema.schema must be a JSON Schema object")
+    return schema_grammar(schema)
+
+
+async def _frames(
+    request: GatewayRequest, answers: Sequence[Answer], writer: ChatCompletionWriter, *, tells_usage: bool
+) -> AsyncIterator[bytes]:
+    """Give the frames of a stream; a failure is an error event, after which nothing follows."""
+    try:
+        choices = Choices(request, answers)
+        ended: list[AnswerPart] = []
+        while len(ended) < len(answers):
+            index, part = await choices.receive()
+            frames = writer.delta(part, index)
+            if part.end is not None:
+                ended.append(part)
+                frames += writer.end(part.reason, index)
+            if len(ended) == len(answers):
+                frames += writer.done(_usage(ended) if tells_usage else None)
+            if frames:
+                yield frames
+    except LlamactorError as error:
+        yield openai_error(error)
+
+
+def _usage(parts: Sequence[AnswerPart]) -> Usage:
+    """Add up what several answers to one prompt took."""
+    first = openai_usage(parts[0])
+    if len(parts) == 1:
+        return first
+    n_generated = sum(part.end.generated_tokens for part in parts if part.end is not None)
+    cached = first.prompt_tokens_details.cached_tokens if first.prompt_tokens_details else 0
+    return usage_of(first.prompt_tokens, n_generated, cached_tokens=cached)
+
+
+def _n_choices(wanted: int | None) -> int:
+    if wanted is not None and not 1 <= wanted <= MAX_CHOICES:
+        raise InvalidRequest(f"n must be between 1 and {MAX_CHOICES}")
+    return wanted or 1
 
 
 def _options(body: ChatCompletionRequest) -> dict[str, Any]:
     options = sampling_options(body)
     if body.max_tokens is None and body.max_completion_tokens is not None:
         options["num_predict"] = body.max_completion_tokens
-    if isinstance(body.stop, str):
-        options["stop"] = [body.stop]
-    elif isinstance(body.stop, list):
-        options["stop"] = [word for word in body.stop if isinstance(word, str)]
-    return options
-
-
-def _check_available(body: ChatCompletionRequest) -> None:
-    checks.check_logprobs(wanted=body.logprobs)
-    checks.check_debug(wanted=body.debug_render_only)
-    if _is_constrained(body.response_format):
-        raise NotAvailable("response_format", "ask for JSON in the prompt")
-
-
-def _is_constrained(response_format: ResponseFormat | None) -> bool:
-    if response_format is None:
-        return False
-    kind = (response_format.type or "").lower()
-    has_schema = bool(response_format.json_schema and response_format.json_schema.get("schema"))
-    return kind == "json_object" or (kind == "json_schema" and has_schema)
+    return options | stop_words(body.stop)

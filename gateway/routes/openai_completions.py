@@ -6,20 +6,20 @@ from typing import Any
 from quart import Blueprint, Response
 
 from actors.errors import InvalidRequest
-from actors.messages.job import ChatMessage, ChatPrompt, FillPrompt
+from actors.messages.job import ChatMessage, ChatPrompt, FillPrompt, Task
 from gateway import checks
 from gateway.adapters import adapters_of
-from gateway.generation import Generation, begin, chat_think, load
+from gateway.generation import Generation, Inspection, begin, chat_think, inspect, load
 from gateway.models import ServedModel
 from gateway.options import RequestOptions, request_options
 from gateway.routes.answering import json_response, openai_frames, openai_usage
 from gateway.routes.chat import conversation
-from gateway.routes.openai_sampling import sampling_options
+from gateway.routes.openai_sampling import biased, sampling_options
 from gateway.routes.reading import EOF, current_request, read_body
+from gateway.wire import fields
 from gateway.wire.openai import EVENT_STREAM, JSON, NO_USAGE, CompletionWriter
 from gateway.wire.openai_requests import CompletionRequest
 from gateway.worker import Worker
-from registry.capabilities import THINKING
 
 
 def openai_completion_routes(worker: Worker) -> Blueprint:
@@ -30,21 +30,25 @@ def openai_completion_routes(worker: Worker) -> Blueprint:
     async def completions() -> Response:
         body = await read_body(CompletionRequest, if_empty=EOF)
         wanted = _options(body)
+        keep_alive_s = fields.parse_keep_alive_s(body.keep_alive)
         model = await worker.models.resolve(body.model or "")
         checks.check_completes(model, "generate")
         fill = checks.fill_template(model, body.suffix)
         options = request_options(model.installed.parameters, wanted)
         writer = CompletionWriter(body.model or "", tells_usage=body.tells_usage)
         if not body.prompt:
-            await load(worker.jobs, current_request(), model, options, None)
+            await load(worker.jobs, current_request(), model, options, keep_alive_s)
             if body.stream:
                 return Response(writer.end("load", NO_USAGE), content_type=EVENT_STREAM)
             return json_response(writer.whole("", "load", NO_USAGE), JSON)
-        checks.check_debug(wanted=body.debug_render_only)
         generation = dataclasses.replace(
-            _generation(model, options, _prompt(model, body, fill)),
+            _generation(model, biased(options, body.logit_bias), _prompt(model, body, fill), keep_alive_s),
             adapters=await adapters_of(worker.models, model, body.lora),
         )
+        if body.debug_render_only:
+            inspected = Inspection(model=model, options=options, prompt=generation.prompt, task=Task.RENDER)
+            shown = await inspect(worker.jobs, current_request(), inspected)
+            return json_response(writer.debug(shown.text), JSON)
         answer = await begin(worker.jobs, current_request(), generation)
         if not body.stream:
             part = await answer.whole()
@@ -68,12 +72,14 @@ def _prompt(model: ServedModel, body: CompletionRequest, fill: str | None) -> Ch
     return ChatPrompt(messages=messages, think=think)
 
 
-def _generation(model: ServedModel, options: RequestOptions, prompt: ChatPrompt | FillPrompt) -> Generation:
+def _generation(
+    model: ServedModel, options: RequestOptions, prompt: ChatPrompt | FillPrompt, keep_alive_s: float | None
+) -> Generation:
     return Generation(
         model=model,
         options=options,
+        keep_alive_s=keep_alive_s,
         prompt=prompt,
-        splits_thinking=model.can(THINKING),
     )
 
 

@@ -5,13 +5,13 @@ from collections.abc import AsyncIterator
 from quart import Response
 
 from actors.errors import LlamactorError
+from gateway.answer import Answer, AnswerPart
 from gateway.errors import Family, error_body, status_of
-from gateway.generation import Answer
 from gateway.jobs import Jobs
 from gateway.progress import progress_of
-from gateway.routes.answering import NativeWriter, native_lines
+from gateway.routes.answering import native_lines
 from gateway.wire.json_text import to_json
-from gateway.wire.native import NDJSON
+from gateway.wire.native import NDJSON, NativeWriter
 
 _END = b',"done":false}\n'
 
@@ -30,7 +30,7 @@ async def _lines(jobs: Jobs, answer: Answer, writer: NativeWriter) -> AsyncItera
     has_told = False
     try:
         async for progress in progress_of(jobs, answer):
-            empty = writer.delta("")  # clients that know nothing of progress read an empty piece of text
+            empty = writer.delta(AnswerPart())  # clients that know nothing of progress read an empty piece of text
             yield empty.removesuffix(_END) + b',"progress":' + to_json(progress) + _END
             has_told = True
     except LlamactorError as error:

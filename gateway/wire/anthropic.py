@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from actors.messages.job import ToolCall
+from gateway.parse.events import CallClosed
 from gateway.wire.json_text import escape_html, to_json
 
 _text_encoder = msgspec.json.Encoder()
@@ -67,7 +67,7 @@ class MessageWriter:
         """The first event of a stream."""
         return event("message_start", message=self._message([], Stop(), usage))
 
-    def delta(self, text: str = "", thinking: str = "", calls: Iterable[ToolCall] = ()) -> bytes:
+    def delta(self, text: str = "", thinking: str = "", calls: Iterable[CallClosed] = ()) -> bytes:
         """The events of what is new: thinking, text and whole calls, in this order."""
         frames = b""
         if thinking:
@@ -82,7 +82,7 @@ class MessageWriter:
         """The last events of a stream."""
         return self._close() + event("message_delta", delta=stop, usage=usage) + event("message_stop")
 
-    def whole(self, text: str, thinking: str, calls: Iterable[ToolCall], stop: Stop, usage: Usage) -> bytes:
+    def whole(self, text: str, thinking: str, calls: Iterable[CallClosed], stop: Stop, usage: Usage) -> bytes:
         """The whole answer at once."""
         content: list[dict[str, Any]] = []
         if thinking:
@@ -90,7 +90,7 @@ class MessageWriter:
         if text:
             content.append({"type": "text", "text": text})
         content += [
-            {"type": "tool_use", "id": call.id, "name": call.function.name, "input": call.function.arguments}
+            {"type": "tool_use", "id": call.id, "name": call.name, "input": msgspec.Raw(call.arguments.encode())}
             for call in calls
         ]
         return to_json(self._message(content, stop, usage)) + b"\n"
@@ -126,11 +126,10 @@ class MessageWriter:
     def _piece(self, text: str) -> bytes:
         return self._delta_head + escape_html(_text_encoder.encode(text)) + b"}}\n\n"
 
-    def _call(self, call: ToolCall) -> bytes:
+    def _call(self, call: CallClosed) -> bytes:
         self.has_calls = True
-        block = {"type": "tool_use", "id": call.id, "name": call.function.name, "input": {}}
-        arguments = msgspec.json.encode(call.function.arguments).decode()
-        delta = {"type": "input_json_delta", "partial_json": arguments}
+        block = {"type": "tool_use", "id": call.id, "name": call.name, "input": {}}
+        delta = {"type": "input_json_delta", "partial_json": call.arguments}
         return (
             self._open_block("tool_use", block)
             + event("content_block_delta", index=self._index, delta=delta)

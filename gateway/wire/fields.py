@@ -95,6 +95,11 @@ def check_top_logprobs(value: int | None) -> None:
         raise InvalidRequest(f"top_logprobs must be between 0 and {MAX_TOP_LOGPROBS}")
 
 
+def n_top_logprobs(*, wanted: bool | None, n_top: int | None) -> int | None:
+    """Give how many of the likeliest tokens to tell beside each; None where no log probabilities are wanted at all."""
+    return (n_top or 0) if wanted else None
+
+
 def parse_images(images: Sequence[str] | None) -> tuple[bytes, ...]:
     """Read images, or sounds, which are in standard base64.
 

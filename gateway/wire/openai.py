@@ -1,4 +1,4 @@
-"""Answers of the chat and completion routes of `/v1`: field names and order as clients have recorded them.
+"""What answers of `/v1` have in common, and those of `/v1/completions`: field names and order as clients know them.
 
 The frames of a stream are put together from parts encoded once per answer; only the text is new per frame.
 """
@@ -14,7 +14,7 @@ from gateway.wire.json_text import escape_html, to_json
 EVENT_STREAM = "text/event-stream"
 JSON = "application/json"
 DONE = b"data: [DONE]\n\n"
-_FINGERPRINT = "fp_ollama"
+FINGERPRINT = "fp_ollama"
 
 _text_encoder = msgspec.json.Encoder()
 
@@ -52,63 +52,6 @@ def frame(value: Any) -> bytes:
     return b"data: " + to_json(value) + b"\n\n"
 
 
-class ChatCompletionWriter:
-    """Writes the answer to one `/v1/chat/completions` request."""
-
-    def __init__(self, model: str) -> None:
-        self._base: dict[str, Any] = {
-            "id": f"chatcmpl-{secrets.randbelow(10**12)}",
-            "object": "chat.completion.chunk",
-            "created": int(time.time()),
-            "model": model,
-            "system_fingerprint": _FINGERPRINT,
-        }
-        self._head = b"data: " + to_json(self._base)[:-1] + b',"choices":[{"index":0,"delta":{'
-        self._is_first = True
-
-    def delta(self, text: str, thinking: str = "") -> bytes:
-        """One frame of the stream, or two where it has thinking and text."""
-        if thinking and text:
-            return self._frame("", thinking) + self._frame(text, "")
-        return self._frame(text, thinking)
-
-    def _frame(self, text: str, thinking: str) -> bytes:
-        role = b'"role":"assistant",' if self._is_first else b""
-        self._is_first = False
-        encode = _text_encoder.encode
-        thought = b',"reasoning":' + escape_html(encode(thinking)) if thinking else b""
-        return b"".join(
-            (
-                self._head,
-                role,
-                b'"content":',
-                escape_html(encode(text)),
-                thought,
-                b'},"finish_reason":null}]}\n\n',
-            )
-        )
-
-    def end(self, reason: str, usage: Usage | None) -> bytes:
-        """The last frames of the stream; `usage` is told iff it is given."""
-        role = b""
-        if self._is_first:  # an answer without text still says who answers
-            role = self._frame("", "")
-        choice = {"index": 0, "delta": {}, "finish_reason": reason}
-        frames = role + frame(self._base | {"choices": [choice]})
-        if usage is not None:
-            frames += frame(self._base | {"choices": [], "usage": usage})
-        return frames + DONE
-
-    def whole(self, text: str, thinking: str, reason: str, usage: Usage) -> bytes:
-        """The whole answer at once."""
-        message = {"role": "assistant", "content": text}
-        if thinking:
-            message["reasoning"] = thinking
-        choice = {"index": 0, "message": message, "finish_reason": reason}
-        answer = self._base | {"object": "chat.completion", "choices": [choice], "usage": usage}
-        return to_json(answer) + b"\n"
-
-
 class CompletionWriter:
     """Writes the answer to one `/v1/completions` request; `tells_usage` adds a zeroed `usage` to every frame."""
 
@@ -118,7 +61,7 @@ class CompletionWriter:
             "object": "text_completion",
             "created": int(time.time()),
         }
-        self._names: dict[str, Any] = {"model": model, "system_fingerprint": _FINGERPRINT}
+        self._names: dict[str, Any] = {"model": model, "system_fingerprint": FINGERPRINT}
         self._tells_usage = tells_usage
         tail: dict[str, Any] = self._names | ({"usage": NO_USAGE} if tells_usage else {})
         self._head = b"data: " + to_json(self._base)[:-1] + b',"choices":[{"text":'
@@ -127,6 +70,12 @@ class CompletionWriter:
     def delta(self, text: str) -> bytes:
         """One frame of the stream."""
         return self._head + escape_html(_text_encoder.encode(text)) + self._tail
+
+    def debug(self, rendered: str) -> bytes:
+        """The answer to `_debug_render_only`."""
+        shown = {"_debug_info": {"rendered_template": rendered}}
+        choice = {"text": "", "index": 0, "finish_reason": None}
+        return to_json(self._base | self._names | {"choices": [choice], "usage": NO_USAGE} | shown) + b"\n"
 
     def end(self, reason: str, usage: Usage) -> bytes:
         """The last frames of the stream."""

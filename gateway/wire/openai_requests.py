@@ -43,6 +43,11 @@ class Sampling(RequestBody, frozen=True, kw_only=True):
     presence_penalty: float | None = None
     stop: Any = None
     lora: Any = None
+    logit_bias: dict[str, float] | None = None
+    keep_alive: Any = None
+    """As in the native API; an extension."""
+    options: dict[str, Any] | None = None
+    """Native options; an extension."""
     debug_render_only: bool | None = msgspec.field(name="_debug_render_only", default=None)
 
     @property
@@ -88,6 +93,9 @@ class ChatCompletionRequest(Sampling, frozen=True, kw_only=True):
     }
     messages: list[ChatMessageItem] | None = None
     max_completion_tokens: int | None = None
+    n: int | None = None
+    tool_choice: Any = None
+    parallel_tool_calls: bool | None = None
     response_format: ResponseFormat | None = None
     tools: list[dict[str, Any]] | None = None
     reasoning: Reasoning | None = None

@@ -191,13 +191,6 @@ async def test_prepare_finds_the_control_tokens_that_shall_be_seen(desk: Desk) -
     assert desk.model.piece(next(iter(job.marks))) == b""
 
 
-async def test_prepare_render_only_shows_the_prompt(desk: Desk) -> None:
-    """Nothing is generated; the text is what the template made."""
-    job = await desk.prepare(JobBody(prompt=_chat(("user", "Hello")), render_only=True))
-    assert job.max_new_tokens == 0
-    assert job.echo == "<|im_start|>user\nHello<|im_end|>\n<|im_start|>assistant\n"
-
-
 async def test_prepare_go_template_renders_tools_calls_and_results(desk: Desk) -> None:
     """A Go template gets the whole conversation; an answer that has begun is its own affair."""
     call = ToolCall(id="1", function=ToolFunction(name="add", arguments={"b": 2, "a": 1}))
@@ -214,28 +207,28 @@ async def test_prepare_go_template_renders_tools_calls_and_results(desk: Desk) -
     )
     tools = ({"type": "function", "function": {"name": "add"}},)
     prompt = ChatPrompt(messages=messages, tools=tools, think=True, template=template)
-    job = await desk.prepare(JobBody(prompt=prompt, render_only=True))
-    assert job.echo == 'add;[user]1+2?[assistant]hmadd{"a":1,"b":2}[tool]3add[assistant]It istrue'
+    job = await desk.prepare(JobBody(prompt=prompt))
+    assert desk.text(job) == 'add;[user]1+2?[assistant]hmadd{"a":1,"b":2}[tool]3add[assistant]It istrue'
 
 
 async def test_prepare_go_template_of_one_turn_is_repeated_and_left_open(desk: Desk) -> None:
     """The last turn ends at the response; the oldest messages go when the context is too small."""
     template = "<{{ .System }}|{{ .Prompt }}>{{ .Response }}</>"
     chat = _chat(("system", "S"), ("user", "A"), ("assistant", "B"), ("user", "C"))
-    shown = await desk.prepare(JobBody(prompt=msgspec.structs.replace(chat, template=template), render_only=True))
-    assert shown.echo == "<S|A>B</><|C>"
+    shown = await desk.prepare(JobBody(prompt=msgspec.structs.replace(chat, template=template)))
+    assert desk.text(shown) == "<S|A>B</><|C>"
     turns = [("user" if number % 2 == 0 else "assistant", "word " * 30) for number in range(20)]
     long = msgspec.structs.replace(_chat(("system", "S"), *turns, ("user", "C")), template=template)
-    cut = await desk.prepare(JobBody(prompt=long, render_only=True))
+    cut = await desk.prepare(JobBody(prompt=long))
     assert cut.truncated_messages > 0
-    assert str(cut.echo).startswith("<S|")
-    assert str(cut.echo).endswith("|C>")
+    assert desk.text(cut).startswith("<S|")
+    assert desk.text(cut).endswith("|C>")
 
 
 async def test_prepare_suffix_fills_a_gap_and_a_bad_template_is_told(desk: Desk) -> None:
     """Prompt and suffix go through the template; what it refuses is an error of this job."""
     fill = FillPrompt(template="<P>{{ .Prompt }}<S>{{ .Suffix }}<M>", prompt="a", suffix="b")
-    assert (await desk.prepare(JobBody(prompt=fill, render_only=True))).echo == "<P>a<S>b<M>"
+    assert desk.text(await desk.prepare(JobBody(prompt=fill))) == "<P>a<S>b<M>"
     with pytest.raises(TemplateFailed, match="unclosed action"):
         await desk.prepare(JobBody(prompt=msgspec.structs.replace(fill, template="{{ .X")))
 

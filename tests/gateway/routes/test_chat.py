@@ -132,11 +132,52 @@ async def test_chat_refuses_with_the_known_text(
     assert (response.status_code, response.json()) == (status, {"error": text})
 
 
-async def test_chat_refuses_tools_of_this_version(gateway: RunningGateway) -> None:
-    """Tools are refused by name, an empty list is none."""
-    refused = await gateway.post(CHAT, {"model": "tiny-tools", "messages": HI, "tools": [{"type": "function"}]})
-    assert refused.status_code == 501
-    assert (await gateway.post(CHAT, {"model": "tiny-tools", "messages": HI, "tools": []})).status_code == 200
+@pytest.mark.parametrize(
+    ("tool", "text"),
+    [
+        ({"type": "magic"}, 'tools[0].type must be "function"'),
+        ({"type": "function"}, "tools[0].function must be an object with the name of a function"),
+        ({"function": {"name": 5}}, "tools[0].function.name must be the name of a function"),
+        ({"function": {"name": "f", "parameters": []}}, "tools[0].function.parameters must be a JSON Schema object"),
+        (
+            {"function": {"name": "f", "parameters": {"properties": 1}}},
+            "tools[0].function.parameters.properties must be an object",
+        ),
+    ],
+)
+async def test_chat_refuses_a_malformed_tool(gateway: RunningGateway, tool: dict[str, Any], text: str) -> None:
+    """What is wrong with a tool is told by its place."""
+    refused = await gateway.post(CHAT, {"model": "tiny-tools", "messages": HI, "tools": [tool]})
+    assert (refused.status_code, refused.json()) == (400, {"error": text})
+
+
+async def test_chat_tells_calls_as_soon_as_they_are_complete(gateway: RunningGateway, backend: StubBackend) -> None:
+    """Thinking, text and calls come apart, however the runner cuts them; what is no call is marked text."""
+
+    async def plan(job: StubJob) -> None:
+        call = '<tool_call>{"name": "f", "arguments": {"a": 1}}</tool_call>'
+        await job.say(
+            "<thi", "nk>hm</think>", "I look.\n", call[:20], call[20:], '<tool_call>{"name": "g"}</tool_call>'
+        )
+
+    backend.plan = plan
+    request = {"model": "tiny-tools", "messages": HI, "tools": [{"type": "function", "function": {"name": "f"}}]}
+    lines = [json.loads(line)["message"] for line in (await gateway.post(CHAT, request)).text.splitlines()]
+    calls = [call for line in lines for call in line.get("tool_calls", ())]
+    assert [call["function"] for call in calls] == [{"index": 0, "name": "f", "arguments": {"a": 1}}]
+    assert calls[0]["id"].startswith("call_")
+    marked = "".join(line["content"] for line in lines if line.get("unparsed"))
+    assert marked.endswith('<tool_call>{"name": "g"}</tool_call>')
+    whole = (await gateway.post(CHAT, request | {"stream": False})).json()["message"]
+    assert (whole["thinking"], whole["content"]) == ("hm", 'I look.<tool_call>{"name": "g"}</tool_call>')
+    assert (whole["tool_calls"][0]["function"], whole["unparsed"]) == (calls[0]["function"], True)
+
+
+async def test_chat_passes_tools_and_the_tokens_to_show(gateway: RunningGateway, backend: StubBackend) -> None:
+    """The template gets the tools as they are; the markers that the parser needs are asked for."""
+    tools = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object", "title": "kept"}}}]
+    prompt = await _prompt_of(gateway, backend, {"model": "tiny-tools", "messages": HI, "tools": tools})
+    assert list(prompt.tools) == tools
 
 
 async def test_chat_with_a_go_template_sends_it_along(

@@ -3,13 +3,23 @@
 import json
 from typing import Any
 
+import msgspec
 import pytest
 import trio
 
 from actors.errors import DecodeFailed, Failure, InsufficientMemory, QueueFull, RunnerDied
 from actors.messages.gateway_to_scheduler import JobKind
-from actors.messages.job import ChatMessage, ChatPrompt, FillPrompt, JobBody, RawPrompt
-from actors.messages.runner_to_gateway import DoneReason
+from actors.messages.job import (
+    ChatMessage,
+    ChatPrompt,
+    FillPrompt,
+    Grammar,
+    GrammarKind,
+    JobBody,
+    RawPrompt,
+    Task,
+)
+from actors.messages.runner_to_gateway import DoneReason, TokenLogprob
 from registry.create import CreateRequest, create
 from registry.store import Store
 from tests.gateway.conftest import RunningGateway
@@ -147,19 +157,65 @@ async def test_generate_refuses_with_the_known_text(
 
 
 @pytest.mark.parametrize(
-    "field",
+    ("wanted", "grammar"),
     [
-        {"format": "json"},
-        {"format": {"type": "object"}},
-        {"logprobs": True},
-        {"_debug_render_only": True},
+        ("json", Grammar(kind=GrammarKind.JSON_SCHEMA, text='{"type":"object"}')),
+        ({"type": "integer"}, Grammar(kind=GrammarKind.JSON_SCHEMA, text='{"type": "integer"}')),
+        ({"type": "regex", "pattern": "a+"}, Grammar(kind=GrammarKind.REGEX, text="a+")),
+        ({"type": "gbnf", "grammar": "root ::= [a]"}, Grammar(kind=GrammarKind.GBNF, text="root ::= [a]")),
+        ({"type": "lark", "grammar": "start: /a/"}, Grammar(kind=GrammarKind.LARK, text="start: /a/")),
     ],
 )
-async def test_generate_refuses_what_this_version_lacks(gateway: RunningGateway, field: dict[str, Any]) -> None:
-    """A feature that is not there is refused by name, never ignored."""
-    response = await gateway.post(GENERATE, {"model": "smollm2", "prompt": "x", **field})
-    assert response.status_code == 501
-    assert "not available in this version" in response.json()["error"]
+async def test_generate_passes_a_format_on(
+    gateway: RunningGateway, bodies: Log[JobBody], wanted: Any, grammar: Grammar
+) -> None:
+    """Every way to ask for a format reaches the runner; a model that thinks does so before."""
+    for model, thinking in (("smollm2", None), ("tiny-tools", ("<think>", "</think>"))):
+        request = {"model": model, "prompt": "x", "format": wanted, "shift": False}
+        assert (await gateway.post(GENERATE, request)).status_code == 200
+        body = bodies.items[-1]
+        assert body.grammar is not None
+        assert (body.grammar.kind, body.grammar.text.replace(" ", "")) == (grammar.kind, grammar.text.replace(" ", ""))
+        assert (body.grammar.thinking, body.shift) == (thinking, False)
+
+
+async def test_generate_format_without_its_text_is_told(gateway: RunningGateway) -> None:
+    """A grammar that is not there is the caller's mistake."""
+    response = await gateway.post(GENERATE, {"model": "smollm2", "prompt": "x", "format": {"type": "regex"}})
+    assert (response.status_code, response.json()) == (
+        400,
+        {"error": 'format of type "regex" needs its text as "grammar"'},
+    )
+
+
+async def test_generate_asks_for_logprobs_and_tells_them(gateway: RunningGateway, backend: StubBackend) -> None:
+    """Log probabilities come with the line of their text, and all together in a whole answer."""
+
+    async def plan(job: StubJob) -> None:
+        assert job.body is not None
+        assert job.body.top_logprobs == 1
+        told = TokenLogprob(b"Hi", -0.25, ((b"Hi", -0.25),))
+        await job.accept()
+        await job.publish(msgspec.structs.replace(job.delta(1, "Hi"), logprobs=(told,)))
+        await job.publish(job.finished(2))
+
+    backend.plan = plan
+    body = {"model": "smollm2", "prompt": "x", "logprobs": True, "top_logprobs": 1}
+    entry = {"token": "Hi", "logprob": -0.25, "bytes": [72, 105]}
+    whole = await gateway.post(GENERATE, body | {"stream": False})
+    assert whole.json()["logprobs"] == [entry | {"top_logprobs": [entry]}]
+    first = json.loads((await gateway.post(GENERATE, body)).text.splitlines()[0])
+    assert first["logprobs"] == whole.json()["logprobs"]
+
+
+async def test_generate_debug_shows_the_rendered_prompt(gateway: RunningGateway, bodies: Log[JobBody]) -> None:
+    """The prompt comes from the runner, which generates nothing; a raw one is known already."""
+    rendered = await gateway.post(GENERATE, {"model": "smollm2", "prompt": "x", "_debug_render_only": True})
+    assert rendered.json()["_debug_info"] == {"rendered_template": "ok"}
+    assert bodies.items[0].task is Task.RENDER
+    shown = await gateway.post(GENERATE, {"model": "smollm2", "prompt": "x", "raw": True, "_debug_render_only": True})
+    assert shown.json()["_debug_info"] == {"rendered_template": "x"}
+    assert (shown.json()["response"], shown.json()["done"]) == ("", False)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The OpenAI routes over a real server, with a scripted runner behind it."""
 
 import json
+import math
 from typing import Any
 
 import pytest
@@ -157,15 +158,129 @@ async def test_chat_completion_refuses_in_its_own_shape(
     assert (response.status_code, response.json()) == (status, error)
 
 
+TOOLS = [{"type": "function", "function": {"name": name, "parameters": {"type": "object"}}} for name in ("f", "g")]
+CALL_F = {
+    "type": "object",
+    "properties": {"name": {"const": "f"}, "arguments": {"type": "object"}},
+    "required": ["name", "arguments"],
+    "additionalProperties": False,
+}
+
+
 @pytest.mark.parametrize(
-    "field",
-    [{"response_format": {"type": "json_object"}}, {"logprobs": True}, {"tools": [{"type": "function"}]}],
+    ("choice", "n_tools", "schema"),
+    [
+        (None, 2, None),
+        ("auto", 2, None),
+        ("none", 0, None),
+        ("required", 2, {"anyOf": [CALL_F, CALL_F | {"properties": CALL_F["properties"] | {"name": {"const": "g"}}}]}),  # type: ignore[operator]
+        ({"type": "function", "function": {"name": "f"}}, 2, CALL_F),
+        ({"type": "allowed_tools", "mode": "required", "tools": [{"type": "function", "name": "f"}]}, 1, CALL_F),
+    ],
 )
-async def test_chat_completion_refuses_what_this_version_lacks(gateway: RunningGateway, field: dict[str, Any]) -> None:
-    """A feature that is not there is refused by name, and clients are told not to retry."""
-    response = await gateway.post(CHAT, {"model": "tiny-tools", "messages": HI, **field})
-    assert (response.status_code, response.headers["x-should-retry"]) == (501, "false")
-    assert response.json()["error"]["type"] == "api_error"
+async def test_chat_completion_forces_calls_by_grammar(
+    gateway: RunningGateway, bodies: Log[JobBody], choice: object, n_tools: int, schema: object
+) -> None:
+    """A tool choice hides tools, or makes the runner accept nothing but a call."""
+    request = {"model": "tiny-tools", "messages": HI, "tools": TOOLS, "tool_choice": choice}
+    assert (await gateway.post(CHAT, request)).status_code == 200
+    body = bodies.items[0]
+    assert isinstance(body.prompt, ChatPrompt)
+    assert len(body.prompt.tools) == n_tools
+    assert (body.grammar and json.loads(body.grammar.text)) == schema
+    assert body.grammar is None or body.grammar.thinking == ("<think>", "</think>")
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        ({"tool_choice": "sometimes"}, "tool_choice must be"),
+        ({"tool_choice": {"type": "function", "function": {"name": "h"}}}, "tool_choice names 'h'"),
+        ({"tool_choice": "required", "tools": []}, "there are no tools"),
+        ({"n": 0}, "n must be between 1 and 16"),
+        ({"logit_bias": {"x": 1}}, "no token id"),
+        ({"logit_bias": {"1": 101}}, "must be between -100 and 100"),
+        ({"keep_alive": []}, "Unsupported type"),
+        ({"response_format": {"type": "json_schema", "json_schema": {"schema": 1}}}, "JSON Schema object"),
+    ],
+)
+async def test_chat_completion_refuses_bad_values(gateway: RunningGateway, fields: dict[str, Any], text: str) -> None:
+    """Fields with values that mean nothing are refused by name."""
+    response = await gateway.post(CHAT, {"model": "tiny-tools", "messages": HI, "tools": TOOLS, **fields})
+    assert response.status_code == 400
+    assert text in response.json()["error"]["message"]
+
+
+async def test_chat_completion_forced_call_is_read_from_json(gateway: RunningGateway, backend: StubBackend) -> None:
+    """A forced call is JSON alone, behind whatever the model thought."""
+
+    async def plan(job: StubJob) -> None:
+        await job.say("<think>hm</think>", '{"name": "f", ', '"arguments": {"a": 1}}')
+
+    backend.plan = plan
+    request = {"model": "tiny-tools", "messages": HI, "tools": TOOLS, "tool_choice": "required"}
+    choice = (await gateway.post(CHAT, request)).json()["choices"][0]
+    assert choice["finish_reason"] == "tool_calls"
+    assert choice["message"]["tool_calls"][0]["function"] == {"name": "f", "arguments": '{"a":1}'}
+
+
+async def test_chat_completion_streams_arguments_and_leaves_out_parallel_calls(
+    gateway: RunningGateway, backend: StubBackend
+) -> None:
+    """Arguments come in pieces; with `parallel_tool_calls` off only the first call is told."""
+    call = '<tool_call>{"name": "f", "arguments": {"a": 1}}</tool_call>'
+
+    async def plan(job: StubJob) -> None:
+        await job.say(call[:40], call[40:], call)
+
+    backend.plan = plan
+    request = {"model": "tiny-tools", "messages": HI, "tools": TOOLS, "stream": True}
+    for parallel, indexes in ((True, {0, 1}), (False, {0})):
+        text = (await gateway.post(CHAT, request | {"parallel_tool_calls": parallel})).text
+        choices = [event["choices"][0] for event in _events(text)[:-1]]
+        deltas = [delta for choice in choices for delta in choice["delta"].get("tool_calls", ())]
+        assert {delta["index"] for delta in deltas} == indexes
+        assert "".join(d["function"]["arguments"] for d in deltas if d["index"] == 0) == '{"a":1}'
+        assert choices[-1]["finish_reason"] == "tool_calls"
+
+
+async def test_chat_completion_of_several_choices(gateway: RunningGateway, backend: StubBackend) -> None:
+    """Every choice is a job with a seed of its own; the stream tells which it is of."""
+    request = {"model": "smollm2", "messages": HI, "n": 3, "seed": 7}
+    whole = (await gateway.post(CHAT, request)).json()
+    assert [choice["index"] for choice in whole["choices"]] == [0, 1, 2]
+    assert whole["usage"] == {"prompt_tokens": 5, "completion_tokens": 9, "total_tokens": 14}
+    text = (await gateway.post(CHAT, request | {"stream": True, "stream_options": {"include_usage": True}})).text
+    *events, done = _events(text)
+    said = [
+        "".join(c["delta"].get("content", "") for e in events for c in e["choices"] if c["index"] == i)
+        for i in range(3)
+    ]
+    assert said == ["Hello world"] * 3
+    assert (events[-1]["usage"]["completion_tokens"], done) == (9, "[DONE]")
+    assert len(backend.submitted.items) == 6
+
+
+async def test_chat_completion_takes_extensions(
+    gateway: RunningGateway, bodies: Log[JobBody], backend: StubBackend
+) -> None:
+    """Native options and keep-alive may be given; a field of the route's own wins. Biases are numbers per token."""
+    request = {
+        "model": "smollm2",
+        "messages": HI,
+        "options": {"top_k": 3, "temperature": 0.1, "num_ctx": 64},
+        "top_p": 0.5,
+        "keep_alive": "1m",
+        "logit_bias": {"5": -100, "6": 1.5},
+        "max_completion_tokens": 9,
+        "response_format": {"type": "json_object"},
+    }
+    assert (await gateway.post(CHAT, request)).status_code == 200
+    body, submit = bodies.items[0], backend.submitted.items[0]
+    assert (body.sampling.top_k, body.sampling.temperature, body.sampling.top_p) == (3, 0.1, 0.5)
+    assert body.sampling.logit_bias == ((5, -math.inf), (6, 1.5))
+    assert (body.num_predict, submit.keep_alive_s, submit.load.num_ctx) == (9, 60.0, 64)
+    assert body.grammar is not None
 
 
 async def test_chat_completion_that_fails_midway_ends_with_an_error_event(

@@ -2,15 +2,24 @@
 
 import json
 import re
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from actors.messages.runner_to_gateway import TokenLogprob
+from gateway.answer import AnswerPart
+from gateway.parse.events import CallArguments, CallClosed, CallOpened, Text, Thought
 from gateway.wire.json_text import local_text, to_json, utc_text
 from gateway.wire.native import ChatWriter, GenerateWriter, Line, Metrics
-from gateway.wire.openai import DONE, NO_USAGE, ChatCompletionWriter, CompletionWriter, usage_of
+from gateway.wire.openai import DONE, NO_USAGE, CompletionWriter, usage_of
+from gateway.wire.openai_chat import ChatCompletionWriter
 
 TIME = re.compile(rb'"created_at":"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z"')
+
+
+def _said(text: str) -> AnswerPart:
+    return AnswerPart((Text(text),))
 
 
 def _timeless(line: bytes) -> bytes:
@@ -22,18 +31,18 @@ def _timeless(line: bytes) -> bytes:
 @given(text=st.text(), model=st.text(max_size=10))
 def test_delta_lines_are_json_of_the_text(text: str, model: str) -> None:
     """The fast path writes what a JSON encoder would write, HTML-escaped."""
-    line = ChatWriter(model).delta(text)
+    line = ChatWriter(model).delta(_said(text))
     value = json.loads(line)
     assert value["message"] == {"role": "assistant", "content": text}
     assert value["model"] == model
     assert not {b"<", b">", b"&"} & {bytes([byte]) for byte in line}
-    assert json.loads(GenerateWriter(model).delta(text))["response"] == text
+    assert json.loads(GenerateWriter(model).delta(_said(text)))["response"] == text
 
 
 def test_generate_lines_have_the_recorded_order() -> None:
     """Fields come in the order in which clients have recorded them."""
     writer = GenerateWriter("m")
-    assert _timeless(writer.delta("a<b", "c")) == (
+    assert _timeless(writer.delta(AnswerPart((Thought("c"), Text("a<b"))))) == (
         b'{"model":"m","created_at":"T","response":"a\\u003cb","thinking":"c","done":false}\n'
     )
     line = Line(done_reason="stop", metrics=Metrics(total_duration=1, eval_count=2), context=(3, 4))
@@ -46,7 +55,7 @@ def test_generate_lines_have_the_recorded_order() -> None:
 def test_chat_lines_have_the_recorded_order() -> None:
     """Content is always there, thinking only when there is some, zero figures are left out."""
     writer = ChatWriter("m")
-    assert _timeless(writer.delta("a")) == (
+    assert _timeless(writer.delta(_said("a"))) == (
         b'{"model":"m","created_at":"T","message":{"role":"assistant","content":"a"},"done":false}\n'
     )
     assert _timeless(writer.end(Line(done_reason="load"))) == (
@@ -54,7 +63,7 @@ def test_chat_lines_have_the_recorded_order() -> None:
     )
 
 
-def _frames(data: bytes) -> list[dict[str, object]]:
+def _frames(data: bytes) -> list[dict[str, Any]]:
     events = [event.removeprefix(b"data: ") for event in data.removesuffix(DONE).split(b"\n\n") if event]
     return [json.loads(event) for event in events]
 
@@ -62,7 +71,7 @@ def _frames(data: bytes) -> list[dict[str, object]]:
 def test_chat_completion_frames_name_the_role_once() -> None:
     """The first frame says who answers; thinking and text come in frames of their own."""
     writer = ChatCompletionWriter("m")
-    first, second = _frames(writer.delta("b", "a"))
+    first, second = _frames(writer.delta(AnswerPart((Thought("a"), Text("b")))))
     assert list(first) == ["id", "object", "created", "model", "system_fingerprint", "choices"]
     assert first["choices"] == [
         {"index": 0, "delta": {"role": "assistant", "content": "", "reasoning": "a"}, "finish_reason": None}
@@ -73,8 +82,8 @@ def test_chat_completion_frames_name_the_role_once() -> None:
 def test_chat_completion_end_tells_the_usage_iff_asked() -> None:
     """The reason has a frame of its own, the usage another, then `[DONE]`."""
     writer = ChatCompletionWriter("m")
-    writer.delta("a")
-    ended = writer.end("length", usage_of(10, 8))
+    writer.delta(_said("a"))
+    ended = writer.end("length") + writer.done(usage_of(10, 8))
     assert ended.endswith(DONE)
     reason, usage = _frames(ended)
     assert reason["choices"] == [{"index": 0, "delta": {}, "finish_reason": "length"}]
@@ -82,13 +91,46 @@ def test_chat_completion_end_tells_the_usage_iff_asked() -> None:
         [],
         {"prompt_tokens": 10, "completion_tokens": 8, "total_tokens": 18},
     )
-    assert len(_frames(writer.end("length", None))) == 1
+    assert writer.done(None) == DONE
 
 
 def test_chat_completion_without_text_still_says_who_answers() -> None:
     """A stream of an empty answer has its role."""
-    frames = _frames(ChatCompletionWriter("m").end("stop", None))
+    frames = _frames(ChatCompletionWriter("m").end("stop"))
     assert frames[0]["choices"] == [{"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}]
+
+
+def test_chat_lines_tell_calls_logprobs_and_what_could_not_be_read() -> None:
+    """Calls have their arguments as an object, and their position in the whole answer."""
+    writer = ChatWriter("m")
+    logprobs = (TokenLogprob(b"a", -0.5, ((b"a", -0.5), (b"\xff", -1.0))),)
+    part = AnswerPart((Text("<x", unparsed=True), CallClosed(3, "f", '{"n":1e999}', "call_1")), None, logprobs)
+    line = writer.delta(part)
+    assert (
+        b'"tool_calls":[{"id":"call_1","function":{"index":0,"name":"f","arguments":{"n":1e999}}}],"unparsed":true'
+        in line
+    )
+    told = json.loads(line)["logprobs"]
+    assert told[0] | {"top_logprobs": []} == {"token": "a", "logprob": -0.5, "bytes": [97], "top_logprobs": []}
+    assert told[0]["top_logprobs"][1] == {"token": "\ufffd", "logprob": -1.0, "bytes": [255]}
+    assert b'"index":1' in writer.end(Line(done_reason="stop"), AnswerPart((CallClosed(9, "g", "{}"),)))
+
+
+def test_chat_completion_streams_arguments() -> None:
+    """A call is opened with id and name; its arguments follow in pieces under the same index."""
+    writer = ChatCompletionWriter("m")
+    opened = _frames(writer.delta(AnswerPart((CallOpened(0, "f", "call_1"), CallArguments(0, '{"a')))))
+    more = _frames(writer.delta(AnswerPart((CallArguments(0, '":1}'), CallClosed(0, "f", '{"a":1}', "call_1")))))
+    assert _call_of(opened) == [
+        {"id": "call_1", "index": 0, "type": "function", "function": {"name": "f", "arguments": '{"a'}}
+    ]
+    assert _call_of(more) == [{"index": 0, "function": {"arguments": '":1}'}}]
+    assert _frames(writer.end("stop"))[-1]["choices"] == [{"index": 0, "delta": {}, "finish_reason": "tool_calls"}]
+
+
+def _call_of(frames: list[dict[str, Any]]) -> Any:
+    assert len(frames) == 1
+    return frames[0]["choices"][0]["delta"]["tool_calls"]
 
 
 def test_completion_frames_carry_a_zeroed_usage_when_it_was_asked_for() -> None:

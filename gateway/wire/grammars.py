@@ -1,0 +1,85 @@
+"""What an answer must match, from the ways in which the API families ask for it.
+
+Native: `format` is "json", a JSON Schema, or `{"type": "regex" | "lark" | "gbnf", "grammar": "…"}`, where a regular
+expression may stand under `pattern`. OpenAI: `response_format`, and `tool_choice` where it forces a call.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from actors.errors import InvalidRequest
+from actors.messages.job import Grammar, GrammarKind
+from gateway.parse.dialect import Dialect
+from gateway.wire import fields
+
+_ANY_OBJECT = '{"type":"object"}'
+_KINDS = {kind.value: kind for kind in (GrammarKind.REGEX, GrammarKind.LARK, GrammarKind.GBNF)}
+_TEXTS = ("grammar", "pattern")
+
+
+def format_grammar(raw: bytes) -> Grammar | None:
+    """Read a native `format`.
+
+    Raises:
+        InvalidRequest: it is no format.
+    """
+    if not fields.has_format(raw):
+        return None
+    if not raw.startswith(b"{"):
+        return Grammar(kind=GrammarKind.JSON_SCHEMA, text=_ANY_OBJECT)
+    wanted: dict[str, Any] = msgspec.json.decode(raw)
+    kind = _KINDS.get(wanted["type"]) if isinstance(wanted.get("type"), str) else None
+    if kind is None:
+        return Grammar(kind=GrammarKind.JSON_SCHEMA, text=raw.decode())
+    text = next((wanted[name] for name in _TEXTS if isinstance(wanted.get(name), str)), None)
+    if not text:
+        raise InvalidRequest(f'format of type "{kind.value}" needs its text as "grammar"')
+    return Grammar(kind=kind, text=text)
+
+
+def schema_grammar(schema: Mapping[str, Any] | None) -> Grammar:
+    """Make a grammar of a JSON Schema; of none, one of any JSON object.
+
+    Raises:
+        InvalidRequest: the schema cannot be written as JSON.
+    """
+    if schema is None:
+        return Grammar(kind=GrammarKind.JSON_SCHEMA, text=_ANY_OBJECT)
+    try:
+        return Grammar(kind=GrammarKind.JSON_SCHEMA, text=msgspec.json.encode(schema).decode())
+    except (OverflowError, RecursionError, UnicodeEncodeError) as error:
+        raise InvalidRequest(f"the schema cannot be used: {error}") from error
+
+
+def call_grammar(tools: Sequence[Mapping[str, Any]]) -> Grammar:
+    """Make a grammar of one call, in JSON, of one of these tools.
+
+    Raises:
+        InvalidRequest: a tool's parameters cannot be written as JSON.
+    """
+    calls = [_call_schema(tool["function"]) for tool in tools]
+    return schema_grammar(calls[0] if len(calls) == 1 else {"anyOf": calls})
+
+
+def behind_thinking(grammar: Grammar | None, dialect: Dialect, *, thinks: bool) -> Grammar | None:
+    """Let a grammar begin behind the thinking of an answer, if there is any."""
+    if grammar is None:
+        return None
+    if dialect.is_harmony:
+        return msgspec.structs.replace(grammar, triggers=("<|channel|>final<|message|>",))
+    if not thinks or not dialect.thinking:
+        return grammar
+    tags = dialect.thinking[0]
+    return msgspec.structs.replace(grammar, thinking=(tags.opening, tags.closing))
+
+
+def _call_schema(function: Mapping[str, Any]) -> dict[str, Any]:
+    parameters = function.get("parameters") or {"type": "object", "properties": {}}
+    return {
+        "type": "object",
+        "properties": {"name": {"const": function["name"]}, "arguments": parameters},
+        "required": ["name", "arguments"],
+        "additionalProperties": False,
+    }

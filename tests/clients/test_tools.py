@@ -1,0 +1,170 @@
+"""Tools and thinking through the real clients, with the tiny model, which calls and thinks deterministically."""
+
+import asyncio
+import json
+from typing import Any, cast
+
+import ollama
+import openai
+import pytest
+
+from tests.support.server import DEADLINE_S, RunningServer
+
+pytestmark = pytest.mark.processes
+
+GREEDY = {"temperature": 0, "num_predict": 200}
+WEATHER: Any = {
+    "type": "function",
+    "function": {
+        "name": "get_weather",
+        "description": "Get the current weather for a city",
+        "parameters": {
+            "type": "object",
+            "properties": {"city": {"type": "string", "description": "City name"}},
+            "required": ["city"],
+        },
+    },
+}
+PARIS: Any = [{"role": "user", "content": "What is the weather in Paris?"}]
+TWO_CITIES: Any = [{"role": "user", "content": "What is the weather in Rome and Oslo?"}]
+
+
+def _calls(message: Any) -> Any:
+    return message.tool_calls
+
+
+def test_ollama_chat_calls_a_tool_and_uses_its_result(client: ollama.Client) -> None:
+    """A round trip: the call, its result in the history, the answer."""
+    first = client.chat("tiny", PARIS, tools=[WEATHER], options=GREEDY).message
+    assert (first.content, first.thinking) == ("", "I need the weather in Paris.")
+    assert first.tool_calls
+    assert [(c.function.name, c.function.arguments) for c in first.tool_calls] == [("get_weather", {"city": "Paris"})]
+    result = {"role": "tool", "tool_name": "get_weather", "content": "18 degrees"}
+    last = client.chat("tiny", [*PARIS, first, result], tools=[WEATHER], options=GREEDY).message
+    assert (last.thinking, last.content) == ("The tool has answered.", "It is 18 degrees in Paris.")
+
+
+def test_ollama_chat_streams_two_calls(client: ollama.Client) -> None:
+    """Every call comes in a line, before the last one."""
+    *parts, last = client.chat("tiny", TWO_CITIES, tools=[WEATHER], options=GREEDY, stream=True)
+    calls = [call.function.arguments["city"] for part in parts for call in part.message.tool_calls or ()]
+    assert calls == ["Rome", "Oslo"]
+    assert "".join(part.message.content or "" for part in parts) == ""
+    assert (last.done, last.done_reason) == (True, "stop")
+
+
+def test_ollama_chat_takes_a_python_function(client: ollama.Client) -> None:
+    """The client makes the tool's description of a function."""
+
+    def add(a: int, b: int) -> int:
+        """Add two numbers.
+
+        Args:
+            a: the first
+            b: the second
+        """
+        return a + b
+
+    reply = client.chat("tiny", [{"role": "user", "content": "What is 2 plus 3?"}], tools=[add], options=GREEDY)
+    assert reply.message.tool_calls
+    assert reply.message.tool_calls[0].function.name == "add"
+
+
+@pytest.mark.parametrize("think", [False, True, "low"])
+def test_ollama_chat_thinks_as_told(client: ollama.Client, think: bool | str) -> None:  # noqa: FBT001  # the client's own type
+    """Off, on, or at a level."""
+    joke = [{"role": "user", "content": "Tell me a joke."}]
+    message = client.chat("tiny", joke, think=cast("Any", think), options=GREEDY).message
+    assert message.content == "Why did the llama cross the road? To get to the other slide."
+    assert message.thinking == ("Something light." if think else None)
+
+
+def test_openai_chat_calls_a_tool_and_uses_its_result(v1: openai.OpenAI) -> None:
+    """A round trip with arguments as JSON text, found again by the call's id."""
+    first = v1.chat.completions.create(model="tiny", messages=PARIS, tools=[WEATHER], temperature=0).choices[0]
+    (call,) = _calls(first.message)
+    assert (first.finish_reason, call.type, call.function.name) == ("tool_calls", "function", "get_weather")
+    assert json.loads(call.function.arguments) == {"city": "Paris"}
+    history = [*PARIS, first.message, {"role": "tool", "tool_call_id": call.id, "content": "18 degrees"}]
+    last = v1.chat.completions.create(model="tiny", messages=history, tools=[WEATHER], temperature=0).choices[0]
+    assert (last.finish_reason, last.message.content) == ("stop", "It is 18 degrees in Paris.")
+
+
+def test_openai_chat_stream_helper_puts_calls_together(v1: openai.OpenAI) -> None:
+    """The client's own accumulator makes the same calls of the pieces, in their order."""
+    with v1.chat.completions.stream(model="tiny", messages=TWO_CITIES, tools=[WEATHER], temperature=0) as stream:
+        pieces = [event for event in stream if event.type == "tool_calls.function.arguments.delta"]
+        message = stream.get_final_completion().choices[0].message
+    assert len(pieces) > len(message.tool_calls or ()) == 2
+    assert [json.loads(call.function.arguments) for call in _calls(message)] == [
+        {"city": "Rome"},
+        {"city": "Oslo"},
+    ]
+    assert len({call.id for call in message.tool_calls or ()}) == 2
+
+
+def test_openai_chat_without_parallel_calls_makes_one(v1: openai.OpenAI) -> None:
+    """The second call is left out."""
+    reply = v1.chat.completions.create(
+        model="tiny", messages=TWO_CITIES, tools=[WEATHER], temperature=0, parallel_tool_calls=False
+    )
+    assert len(_calls(reply.choices[0].message)) == 1
+
+
+def test_openai_chat_none_calls_nothing(v1: openai.OpenAI) -> None:
+    """The model is not even told of the tools."""
+    reply = v1.chat.completions.create(
+        model="tiny", messages=PARIS, tools=[WEATHER], temperature=0, tool_choice="none", max_tokens=60
+    )
+    assert reply.choices[0].message.tool_calls is None
+
+
+def test_openai_chat_gives_several_choices(v1: openai.OpenAI) -> None:
+    """Greedy choices are all the same, each with its index."""
+    hello: Any = [{"role": "user", "content": "Hello"}]
+    reply = v1.chat.completions.create(model="tiny", messages=hello, temperature=0, n=3)
+    assert [(c.index, c.message.content) for c in reply.choices] == [
+        (index, "Hello! How can I help you today?") for index in range(3)
+    ]
+
+
+def test_openai_chat_tells_reasoning(v1: openai.OpenAI) -> None:
+    """Thinking has a field of its own, which the client keeps."""
+    joke: Any = [{"role": "user", "content": "Tell me a joke."}]
+    message = v1.chat.completions.create(model="tiny", messages=joke, temperature=0, reasoning_effort="low").choices[0]
+    assert (message.message.model_extra or {})["reasoning"] == "Something light."
+    silent = v1.chat.completions.create(model="tiny", messages=joke, temperature=0, reasoning_effort="none").choices[0]
+    assert "reasoning" not in (silent.message.model_extra or {})
+
+
+def test_openai_bad_tools_are_a_bad_request(v1: openai.OpenAI) -> None:
+    """The client raises its own error, whose text names the field."""
+    with pytest.raises(openai.BadRequestError, match=r"tools\[0\]\.function"):
+        v1.chat.completions.create(model="tiny", messages=PARIS, tools=cast("Any", [{"type": "function"}]))
+    with pytest.raises(openai.BadRequestError, match="tool_choice"):
+        v1.chat.completions.create(model="tiny", messages=PARIS, tools=[WEATHER], tool_choice=cast("Any", "maybe"))
+
+
+def test_async_clients_call_tools(server: RunningServer) -> None:
+    """Both async clients see the same calls, streamed and side by side."""
+
+    async def use() -> tuple[list[Any], list[str]]:
+        native = ollama.AsyncClient(host=server.url, timeout=DEADLINE_S, trust_env=False)
+        parts = [part async for part in await native.chat("tiny", PARIS, tools=[WEATHER], options=GREEDY, stream=True)]
+        calls = [call.function.arguments for part in parts for call in part.message.tool_calls or ()]
+        async with (
+            openai.DefaultAsyncHttpxClient(trust_env=False) as transport,
+            openai.AsyncOpenAI(base_url=f"{server.url}/v1", api_key="x", http_client=transport) as v1,
+        ):
+            replies = await asyncio.gather(
+                *(
+                    v1.chat.completions.create(model="tiny", messages=PARIS, tools=[WEATHER], temperature=0)
+                    for _ in "ab"
+                )
+            )
+        await native._client.aclose()  # it has no public way to close
+        return calls, [_calls(reply.choices[0].message)[0].function.arguments for reply in replies]
+
+    calls, arguments = asyncio.run(use())
+    assert calls == [{"city": "Paris"}]
+    assert arguments == ['{"city":"Paris"}'] * 2
