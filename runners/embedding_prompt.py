@@ -18,6 +18,9 @@ from runners.tokenizer import Tokenizer
 
 MAX_JOB_TOKENS = 1 << 20
 """Tokens of all inputs of a job: 4 MiB, and a minute's work for a small model."""
+_FIRST_CHARS_PER_TOKEN = 32
+_MORE_CHARS = 4
+"""A text far over the limit is tokenized from its beginning, in ever longer pieces, until the limit is passed."""
 _SHORTER = 0.9
 _MOST_CUTS = 64
 
@@ -56,6 +59,7 @@ class _Inputs:
         self._model = model
         self._body = body
         self._limit = limit
+        self._query: list[int] | None = None
 
     def tokens(self) -> "tuple[array.array[int], ...]":
         if self._body.query is None:
@@ -85,8 +89,10 @@ class _Inputs:
 
     def _pair(self, document: str) -> list[int]:
         model = self._model
-        query = model.tokenize(self._body.query or "", add_special=False, parse_special=False)
-        text = model.tokenize(document, add_special=False, parse_special=False)
+        if self._query is None:
+            self._query = self._beginning(self._body.query or "", add_special=False, parse_special=False)
+        query = self._query
+        text = self._beginning(document, add_special=False, parse_special=False)
         head, middle, tail = model.pair_tokens()
         room = self._limit - len(head) - len(query) - len(middle) - len(tail)
         if len(text) > room:
@@ -111,7 +117,16 @@ class _Inputs:
             raise InvalidRequest("input after truncation exceeds maximum context length")
 
     def _with_specials(self, text: str) -> list[int]:
-        return self._model.tokenize(text, add_special=True)
+        return self._beginning(text, add_special=True)
+
+    def _beginning(self, text: str, *, add_special: bool, parse_special: bool = True) -> list[int]:
+        """Tokenize a text, or at least so much of it that the limit is passed: what is behind it is cut anyway."""
+        n_chars = self._limit * _FIRST_CHARS_PER_TOKEN
+        while True:
+            tokens = self._model.tokenize(text[:n_chars], add_special=add_special, parse_special=parse_special)
+            if n_chars >= len(text) or len(tokens) > self._limit:
+                return tokens
+            n_chars *= _MORE_CHARS
 
 
 def _common_tail(left: Sequence[int], right: Sequence[int]) -> int:

@@ -7,6 +7,8 @@ from pathlib import Path
 import gguf
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from actors.codec import Codec
 from actors.messages.job import SamplingOptions
@@ -22,6 +24,7 @@ from runners.llama.model import Model
 from runners.outbox import Outbox
 from tests.support.oracle import first_difference, greedy_answer, pooled_alone
 from tests.support.tiny_bert import CONTEXT_TOKENS, WIDTH, write_tiny_bert
+from tests.support.tiny_lora import write_lora
 
 pytestmark = pytest.mark.model
 
@@ -34,7 +37,7 @@ TINY_WIDTH = 192
 class Bench:
     """The engines of one model on the test's own thread, and everything that they said."""
 
-    def __init__(self, path: Path, plan: LoadPlan, *, is_embedding: bool) -> None:
+    def __init__(self, path: Path, plan: LoadPlan, *, is_embedding: bool, adapters: Sequence[str] = ()) -> None:
         start_backend()
         self.model = Model(str(path), plan)
         self.shape = embedding_shape(self.model, plan)
@@ -43,7 +46,9 @@ class Bench:
         self.is_reading = True
         self._codec: Codec[Step] = Codec(Step)
         self.outbox = Outbox(self._send)
-        self.engines = Engines(self.model, plan, self.outbox, self._on_end, is_embedding=is_embedding)
+        self.engines = Engines(
+            self.model, plan, self.outbox, self._on_end, is_embedding=is_embedding, adapters=adapters
+        )
 
     def job(self, name: str, inputs: Sequence[Sequence[int]], *, dimensions: int = 0) -> PreparedEmbedding:
         """Prepare inputs of token ids."""
@@ -186,6 +191,48 @@ def test_embedder_cancel_drops_a_job_and_says_nothing_more(bert: Bench) -> None:
     bert.run()
     assert bert.outcomes == {"a": Outcome.CANCELLED, "b": Outcome.FINISHED}
     assert not [part for part in bert.parts if part.job_id == "a" and isinstance(part, Finished | Failed)]
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    jobs=st.lists(st.lists(st.integers(1, CONTEXT_TOKENS), min_size=1, max_size=9), min_size=1, max_size=6),
+    cancelled=st.sets(st.integers(0, 5), max_size=2),
+    n_steps=st.integers(0, 3),
+)
+def test_embedder_whatever_comes_every_job_ends_once_with_all_its_vectors(
+    bert_gguf: Path, jobs: list[list[int]], cancelled: set[int], n_steps: int
+) -> None:
+    """Lengths from one token to the whole context, in any mixture, some cancelled on the way."""
+    bench = Bench(bert_gguf, LoadPlan(num_ctx=CONTEXT_TOKENS, n_slots=64, n_batch=CONTEXT_TOKENS), is_embedding=True)
+    for number, lengths in enumerate(jobs):
+        inputs = [[7 + (number + each) % 20] * each for each in lengths]
+        assert bench.engines.admit(bench.job(str(number), inputs))
+    for _ in range(n_steps):
+        bench.engines.step()
+        bench.outbox.flush()
+    gone = {str(number) for number in cancelled if bench.engines.cancel(str(number))}
+    bench.run()
+    bench.close()
+    assert bench.outcomes.keys() == {str(number) for number in range(len(jobs))}
+    assert {name for name, outcome in bench.outcomes.items() if outcome is Outcome.CANCELLED} == gone
+    for name in bench.outcomes.keys() - gone:
+        vectors = bench.vectors(name, WIDTH)
+        assert vectors.shape == (len(jobs[int(name)]), WIDTH)
+        for left, right in zip(jobs[int(name)], vectors, strict=True):
+            same = [row for length, row in zip(jobs[int(name)], vectors, strict=True) if length == left]
+            assert all(float(np.dot(row, right)) > ALIKE for row in same)
+
+
+def test_embedder_uses_the_adapters_of_the_model(tmp_path: Path, bert_gguf: Path, bert: Bench) -> None:
+    """A model that was created with an adapter embeds with it."""
+    lora = write_lora(tmp_path / "lora.gguf", bert_gguf, strength=2.0)
+    plan = LoadPlan(num_ctx=CONTEXT_TOKENS, n_slots=64, n_batch=CONTEXT_TOKENS)
+    changed = Bench(bert_gguf, plan, is_embedding=True, adapters=(str(lora),))
+    for bench in (bert, changed):
+        assert bench.engines.admit(bench.job("a", [bench.tokens("hello")]))
+        bench.run()
+    assert float(np.dot(bert.vectors("a", WIDTH)[0], changed.vectors("a", WIDTH)[0])) < ALIKE
+    changed.close()
 
 
 def test_embedder_reranker_gives_the_scores_of_each_pair_alone(tmp_path: Path) -> None:

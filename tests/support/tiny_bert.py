@@ -53,6 +53,7 @@ def _add_vocabulary(writer: gguf.GGUFWriter) -> None:
     writer.add_sep_token_id(3)
     writer.add_add_bos_token(value=True)
     writer.add_add_eos_token(value=True)
+    writer.add_add_sep_token(value=False)
 
 
 def _shapes(*, with_classifier: bool) -> dict[str, tuple[int, ...]]:
