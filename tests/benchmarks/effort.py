@@ -17,6 +17,8 @@ class Effort:
     """Samples of the first token per round and contender."""
     cold_starts: int
     """Samples of the cold start per round and contender."""
+    embeddings: int
+    """Samples per round, contender and way of asking in `embeddings`."""
     idle_s: float
     second_model_tokens: int
     """Length of the answer beside which a second model loads; it must last longer than the load."""
@@ -30,6 +32,7 @@ FULL = Effort(
     answers_per_client={1: 3, 4: 2, 8: 2, 16: 1},
     first_tokens=15,
     cold_starts=3,
+    embeddings=8,
     idle_s=15.0,
     second_model_tokens=500,
     holes_s=4.0,
@@ -40,6 +43,7 @@ QUICK = Effort(
     answers_per_client={1: 2, 4: 1, 8: 1, 16: 1},
     first_tokens=6,
     cold_starts=2,
+    embeddings=4,
     idle_s=10.0,
     second_model_tokens=400,
     holes_s=1.5,
