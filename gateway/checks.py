@@ -62,13 +62,13 @@ def fill_template(model: ServedModel, suffix: str | None, template: str | None =
     return model.go_template
 
 
-def check_reads_media(model: ServedModel, media: Sequence[bytes]) -> None:
-    """Check that a model that gets images or sounds can read any.
+def check_reads_media(model: ServedModel) -> None:
+    """Check that a model can read images or sounds.
 
     Raises:
         UnsupportedByModel: it has no projector.
     """
-    if media and not model.spec.projector_paths:
+    if not model.spec.projector_paths:
         raise UnsupportedByModel(f'"{model.requested}"', "images: it has no projector, choose a model that has one")
 
 

@@ -18,6 +18,7 @@ from actors.messages.model import AdapterUse
 from actors.messages.runner_to_gateway import Finished
 from gateway.answer import Answer, elapsed_ns
 from gateway.caller import caller_of
+from gateway.checks import check_reads_media
 from gateway.connection import GatewayRequest
 from gateway.job import JobRequest
 from gateway.jobs import Jobs
@@ -231,7 +232,14 @@ def chat_think(model: ServedModel, think: bool | str | None) -> bool | str | Non
 def _with_template(
     model: ServedModel, prompt: RawPrompt | ChatPrompt | FillPrompt | TokenPrompt
 ) -> RawPrompt | ChatPrompt | FillPrompt | TokenPrompt:
-    """Name the Go template of the model, unless the request brought one."""
+    """Name the Go template of the model, unless the request brought one.
+
+    Raises:
+        UnsupportedByModel: there are images or sounds, and the model has no projector.
+    """
+    parts = prompt.messages if isinstance(prompt, ChatPrompt) else [prompt] if isinstance(prompt, RawPrompt) else []
+    if any(part.media for part in parts):
+        check_reads_media(model)
     if isinstance(prompt, ChatPrompt) and prompt.template is None and model.go_template is not None:
         return msgspec.structs.replace(prompt, template=model.go_template)
     return prompt

@@ -12,7 +12,7 @@ import msgspec
 
 from actors.errors import InvalidRequest, LlamactorError, UnsupportedByModel
 from actors.log import get_logger
-from actors.messages.job import ChatMessage, RawPrompt
+from actors.messages.job import MEDIA_PLACE, ChatMessage, RawPrompt
 from actors.messages.model import LoadPlan, ModelSpec
 from runners.call_thread import CallThread
 from runners.llama.model import Model
@@ -24,7 +24,6 @@ log = get_logger(__name__)
 
 T = TypeVar("T")
 
-MEDIA_PLACE = "[img]"
 _NUMBERED = re.compile(r"\[img-(\d{1,4})\]")
 
 

@@ -13,11 +13,20 @@ from typing import Any
 import msgspec
 
 from actors.errors import InvalidRequest, PromptTooLong
-from actors.messages.job import ChatMessage, ChatPrompt, FillPrompt, JobBody, RawPrompt, SamplingOptions, TokenPrompt
+from actors.messages.job import (
+    MEDIA_PLACE,
+    ChatMessage,
+    ChatPrompt,
+    FillPrompt,
+    JobBody,
+    RawPrompt,
+    SamplingOptions,
+    TokenPrompt,
+)
 from actors.messages.model import JobRef, LoadPlan
 from runners.jobs import PreparedJob
 from runners.media import MediaSpan
-from runners.media_reader import MEDIA_PLACE, MediaReader, marked, numbered
+from runners.media_reader import MediaReader, marked, numbered
 from runners.rendering import GoRenderRequest, RendererClient, RenderRequest
 from runners.tokenizer import Tokenizer
 

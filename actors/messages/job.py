@@ -22,6 +22,10 @@ class Task(enum.StrEnum):
     """Turn a `TokenPrompt` into `Finished.text`."""
 
 
+MEDIA_PLACE = "[img]"
+"""Where an image or a sound stands in the content of a message."""
+
+
 class ToolFunction(msgspec.Struct, frozen=True, kw_only=True):
     """A function call as chat templates expect it."""
 
@@ -46,7 +50,7 @@ class ChatMessage(msgspec.Struct, frozen=True, kw_only=True):
     tool_name: str = ""
     tool_call_id: str = ""
     media: tuple[bytes, ...] = ()
-    """Files of images and sounds. They stand where the content says `[img]`, and in front of it."""
+    """Files of images and sounds. They stand where the content says `MEDIA_PLACE`, the others in front of it."""
 
 
 class RawPrompt(msgspec.Struct, frozen=True, kw_only=True, tag="raw"):

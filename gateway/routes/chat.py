@@ -46,7 +46,6 @@ def chat_routes(worker: Worker) -> Blueprint:
             await load(worker.jobs, current_request(), model, options, keep_alive_s)
             return json_response(writer.end(Line(done_reason="load")))
         media = await read_images([message.images for message in body.messages])
-        checks.check_reads_media(model, [content for each in media for content in each])
         grammar = format_grammar(fields.raw_bytes(body.format))
         model.check_renders()
         prompt = ChatPrompt(

@@ -46,7 +46,6 @@ def generate_routes(worker: Worker) -> Blueprint:
             await load(worker.jobs, current_request(), model, options, keep_alive_s)
             return json_response(writer.end(Line(done_reason="load")))
         (media,) = await read_images([body.images])
-        checks.check_reads_media(model, media)
         grammar = format_grammar(fields.raw_bytes(body.format))
         prompt = _prompt(body, model, think, fill, media)
         if body.debug_render_only:

@@ -10,8 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from actors.errors import InvalidRequest
-from actors.messages.job import ChatMessage, ToolCall, ToolFunction
+from actors.messages.job import MEDIA_PLACE, ChatMessage, ToolCall, ToolFunction
 from gateway.wire.anthropic_requests import ContentBlock, CountTokensRequest, MessageItem, Source, Thinking, Tool
+from gateway.wire.fields import parse_image
 
 _OPAQUE = {
     "redacted_thinking",
@@ -90,7 +91,8 @@ class _Turn:
 
     def __init__(self, names: Mapping[str, str | None]) -> None:
         self._names = names
-        self._texts: list[str] = []
+        self.texts: list[str] = []
+        self.media: list[bytes] = []
         self._thinking: list[str] = []
         self._calls: list[ToolCall] = []
         self._results: list[ChatMessage] = []
@@ -105,14 +107,28 @@ class _Turn:
             case "tool_result":
                 self._results.append(self._result(block, where))
             case _:
-                self._texts += _shown(block, where)
+                self.show(block, where)
+
+    def show(self, block: ContentBlock, where: str) -> None:
+        """Take a block that holds nothing but what the model shall read or see."""
+        if block.type == "image":
+            self.texts.append(MEDIA_PLACE)
+            self.media.append(_image(block.source, where))
+        else:
+            self.texts += _shown(block, where)
 
     def messages(self, role: str) -> list[ChatMessage]:
         """Give the turn; results come first, and one of nothing but results is no turn of its own."""
-        texts = "".join(self._texts)
+        texts = "".join(self.texts)
         if self._results and not (texts or self._thinking or self._calls):
             return self._results
-        said = ChatMessage(role=role, content=texts, thinking="".join(self._thinking), tool_calls=tuple(self._calls))
+        said = ChatMessage(
+            role=role,
+            content=texts,
+            thinking="".join(self._thinking),
+            tool_calls=tuple(self._calls),
+            media=tuple(self.media),
+        )
         return [*self._results, said]
 
     def _result(self, block: ContentBlock, where: str) -> ChatMessage:
@@ -120,9 +136,13 @@ class _Turn:
         content = block.content
         if isinstance(content, dict):
             raise InvalidRequest(f"{where}.content: a text or a list of content blocks is expected")
+        seen = _Turn({})
+        for index, part in enumerate(content if isinstance(content, list) else ()):
+            seen.show(part, f"{where}.content[{index}]")
         return ChatMessage(
             role="tool",
-            content=_text_of(content, f"{where}.content"),
+            content="".join(seen.texts) if isinstance(content, list) else content or "",
+            media=tuple(seen.media),
             tool_name=self._names.get(call_id) or "",
             tool_call_id=call_id,
         )
@@ -140,7 +160,7 @@ def _shown(block: ContentBlock, where: str) -> Sequence[str]:
         case "text":
             return [_required(block.text, f"{where}.text")]
         case "image":
-            _refuse_image(block.source, where)
+            raise InvalidRequest(f"{where}: an image can stand in a message or a tool result only")
         case "document":
             return [_document(block, where)]
         case "search_result":
@@ -157,11 +177,11 @@ def _call(block: ContentBlock, where: str) -> ToolCall:
     return ToolCall(id=call_id, function=ToolFunction(name=name, arguments=block.input or {}))
 
 
-def _refuse_image(source: Source | str | None, where: str) -> None:
+def _image(source: Source | str | None, where: str) -> bytes:
     kind = source.type if isinstance(source, Source) else source
-    if kind != "base64":
+    if not isinstance(source, Source) or kind != "base64":
         raise InvalidRequest(f"invalid image source type: {kind}. Only base64 images are supported. ({where})")
-    raise InvalidRequest(f"{where}: images are not available on this route: send text only")
+    return parse_image(_required(source.data, f"{where}.source.data"))
 
 
 def _document(block: ContentBlock, where: str) -> str:

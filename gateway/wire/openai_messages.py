@@ -5,12 +5,14 @@ belong to the last of them.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
-from actors.errors import InvalidRequest, NotAvailable
+from actors.errors import InvalidRequest
 from actors.messages.job import ChatMessage, ToolCall, ToolFunction
+from gateway.wire.fields import parse_image
 from gateway.wire.openai_requests import ChatMessageItem, ToolCallItem
 
 _IMAGE_TYPES = ("jpeg", "jpg", "png", "webp")
@@ -26,7 +28,6 @@ def chat_messages(items: Sequence[ChatMessageItem], *, knows_developer: bool) ->
 
     Raises:
         InvalidRequest: content, parts or arguments are not as they must be.
-        NotAvailable: there are images or sounds.
     """
     names = {call.id: call.function.name for item in items for call in item.tool_calls or () if call.id}
     return [message for item in items for message in _converted(item, names, knows_developer=knows_developer)]
@@ -37,44 +38,52 @@ def _converted(
 ) -> Sequence[ChatMessage]:
     role = (item.role or "").lower()
     role = "system" if role == "developer" and not knows_developer else role
-    texts = _texts(item)
+    parts = _parts(item)
     called = names.get(item.tool_call_id) if item.tool_call_id else None
     last = ChatMessage(
         role=role,
-        content=texts[-1],
+        content=parts[-1].text,
+        media=parts[-1].media,
         thinking=item.reasoning or "",
         tool_calls=tuple(_call(call) for call in item.tool_calls or ()),
         tool_name=item.name or called or "",
         tool_call_id=item.tool_call_id or "",
     )
-    return [*(ChatMessage(role=role, content=text) for text in texts[:-1]), last]
+    return [*(ChatMessage(role=role, content=part.text, media=part.media) for part in parts[:-1]), last]
 
 
-def _texts(item: ChatMessageItem) -> Sequence[str]:
+@dataclass(frozen=True, slots=True)
+class _Part:
+    text: str = ""
+    media: tuple[bytes, ...] = ()
+
+
+def _parts(item: ChatMessageItem) -> Sequence[_Part]:
     content = item.content
     if isinstance(content, str):
-        return [content]
+        return [_Part(content)]
     if isinstance(content, list):
-        return [_part(part) for part in content] or [""]
+        return [_part(part) for part in content] or [_Part()]
     if content is None and item.tool_calls:
-        return [""]
+        return [_Part()]
     raise InvalidRequest(f"invalid message content type: {_go_type(content)}")
 
 
-def _part(part: Any) -> str:
+def _part(part: Any) -> _Part:
     if not isinstance(part, dict):
         raise InvalidRequest("invalid message format")
     kind, text = part.get("type"), part.get("text")
     if kind == "text" and isinstance(text, str):
-        return text
+        return _Part(text)
     if kind == "image_url":
-        _refuse_image(part.get("image_url"))
-    if kind == "input_audio":
-        raise NotAvailable("audio input", "send text only")
+        return _Part(media=(_image(part.get("image_url")),))
+    sound = part.get("input_audio")
+    if kind == "input_audio" and isinstance(sound, dict) and isinstance(sound.get("data"), str):
+        return _Part(media=(parse_image(sound["data"]),))
     raise InvalidRequest("invalid message format")
 
 
-def _refuse_image(image: Any) -> None:
+def _image(image: Any) -> bytes:
     url = image.get("url") if isinstance(image, dict) else image
     if not isinstance(url, str):
         raise InvalidRequest("invalid message format")
@@ -82,7 +91,7 @@ def _refuse_image(image: Any) -> None:
         raise InvalidRequest("image URLs are not currently supported, please use base64 encoded data instead")
     if not url.startswith(("data:;base64,", *(f"data:image/{kind};base64," for kind in _IMAGE_TYPES))):
         raise InvalidRequest("invalid image input")
-    raise NotAvailable("images", "send text only")
+    return parse_image(url.partition(",")[2])
 
 
 def _call(item: ToolCallItem) -> ToolCall:
