@@ -96,11 +96,12 @@ class Socket:
         else:
             await trio.lowlevel.checkpoint_if_cancelled()
         while True:
-            try:
-                return self._socket.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
-                if self._has(zmq.POLLIN):
-                    continue
+            if self._has(
+                zmq.POLLIN
+            ):  # asking is cheaper than an exception, which every message but the first would cost
+                with contextlib.suppress(zmq.Again):
+                    return self._socket.recv_multipart(zmq.NOBLOCK)
+                continue
             try:
                 with trio.CancelScope() as self._parked:
                     await trio.lowlevel.wait_readable(self._fd)

@@ -4,6 +4,7 @@ Hypercorn shields its writes from cancellation, so a client that stops reading c
 every wait for room in the socket has a deadline that closes the socket itself; shutting down closes it too.
 """
 
+import os
 import socket
 import struct
 
@@ -11,6 +12,7 @@ import trio
 
 WRITE_DEADLINE_S = 30.0
 """Per wait for room in the send buffer: a slow client that reads at all is never cut off."""
+_SENDS_PER_CHECKPOINT = 16
 _LINGER_NOT = struct.pack("ii", 1, 0)  # struct linger: on, 0 s
 
 
@@ -21,6 +23,7 @@ class ConnectionStream(trio.abc.HalfCloseableStream):
         self._inner = inner
         self._write_deadline_s = write_deadline_s
         self.socket = inner.socket
+        self._n_sends = 0
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send all of `data`.
@@ -30,6 +33,7 @@ class ConnectionStream(trio.abc.HalfCloseableStream):
             trio.ClosedResourceError: the connection was closed meanwhile.
         """
         view = memoryview(data)
+        view = view[await self._send_at_once(view) :]
         while view:
             with trio.move_on_after(self._write_deadline_s) as deadline:
                 try:
@@ -39,6 +43,23 @@ class ConnectionStream(trio.abc.HalfCloseableStream):
             if deadline.cancelled_caught:
                 self.abort()
                 raise trio.BrokenResourceError("the client does not read")
+
+    async def _send_at_once(self, view: memoryview) -> int:
+        """Send what the socket takes now; a token's usual way, which spares a deadline and a turn of the scheduler.
+
+        Every `_SENDS_PER_CHECKPOINT`th time the other tasks get their turn, lest a source that never waits starve them.
+        """
+        self._n_sends += 1
+        if self._n_sends % _SENDS_PER_CHECKPOINT == 0:
+            await trio.lowlevel.checkpoint()
+        if self.socket.fileno() < 0:
+            raise trio.ClosedResourceError("the connection was closed")
+        try:
+            return os.write(self.socket.fileno(), view)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            raise trio.BrokenResourceError from error
 
     async def wait_send_all_might_not_block(self) -> None:
         """Wait for room in the send buffer."""
