@@ -157,7 +157,9 @@ class DecodeLoop:
 
     def _sleep(self, *, is_flushed: bool) -> None:
         deadline = self._admission.next_deadline()
-        timeout_s = None if deadline is None else max(0.0, deadline - time.monotonic())
+        now = time.monotonic()
+        deadlines = [each for each in (deadline, self._engines.rest(now)) if each is not None]
+        timeout_s = max(0.0, min(deadlines) - now) if deadlines else None
         if not is_flushed:
             timeout_s = _BLOCKED_WAIT_S
         self._publisher.wait(timeout_s)

@@ -30,6 +30,7 @@ _BATCH_TOKENS = 512
 _BESIDE_NS = 30_000_000
 """How long a step may take beside running answers, where inputs can be evaluated in pieces."""
 _SMALLEST_TOKENS = 16
+IDLE_S = 60.0
 
 
 class Embedder:
@@ -58,6 +59,8 @@ class Embedder:
         self._passages: list[Passage] = []
         self._free: list[int] = []
         self._tokens_per_ns = 0.0
+        self._used_s = 0.0
+        """Monotonic time at which the last job ended."""
 
     def __len__(self) -> int:
         return len(self._jobs)
@@ -121,6 +124,18 @@ class Embedder:
             for job in {passage.job for passage, _ in shares}:
                 self._fail(job, error.as_failure())
         return True
+
+    def rest(self, now: float) -> float | None:
+        """Free the context when no job came for `IDLE_S`; give the time at which to ask again, None for never.
+
+        Beside generations it holds about what one slot holds, which placement has not planned for.
+        """
+        if self._context is None or self._jobs:
+            return None
+        if now < self._used_s + IDLE_S:
+            return self._used_s + IDLE_S
+        self.close()
+        return None
 
     def set_threads(self, n_threads: int) -> None:
         """Use so many cores from the next step on."""
@@ -217,6 +232,7 @@ class Embedder:
         for passage in [each for each in self._passages if each.job is job]:
             self._end_passage(self._context, passage)
         self._jobs.remove(job)
+        self._used_s = time.monotonic()
         self._on_end(job.ref, outcome)
 
     def _end_passage(self, context: EmbeddingContext, passage: Passage) -> None:

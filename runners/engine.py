@@ -236,7 +236,8 @@ class Engine:
 
     def _slots_in_turn(self) -> list[Slot]:
         """Give the slots that step together: those with one set of adapters, the sets in turn."""
-        sets = list(dict.fromkeys(slot.adapters for slot in self._slots if slot.job is not None))
+        has_text = (slot for slot in self._slots if slot.is_decoding or slot.remaining_prompt())
+        sets = list(dict.fromkeys(slot.adapters for slot in has_text))
         self._turns += 1
         chosen = sets[self._turns % len(sets)] if sets else ()
         return [slot for slot in self._slots if slot.adapters == chosen]

@@ -40,7 +40,9 @@ class Engines:
         """
         loaded = Adapters(model, adapters)
         self._embedder = Embedder(model, plan, embedding_shape(model, plan), outbox, on_end, adapters=loaded)
-        self._generator = None if is_embedding else Engine(model, plan, outbox, on_end, adapters=loaded)
+        # llama.cpp aborts with fewer tokens in a batch than there are sequences.
+        roomy = msgspec.structs.replace(plan, n_batch=max(plan.n_batch, plan.n_slots))
+        self._generator = None if is_embedding else Engine(model, roomy, outbox, on_end, adapters=loaded)
         if is_embedding:
             self._embedder.open()
 
@@ -71,6 +73,10 @@ class Engines:
         """Give the figures of a heartbeat."""
         use = RunnerUse(n_waiting=n_waiting) if self._generator is None else self._generator.use(n_waiting=n_waiting)
         return msgspec.structs.replace(use, n_active=use.n_active + len(self._embedder))
+
+    def rest(self, now: float) -> float | None:
+        """Free what has been idle for long; give the monotonic time at which to ask again, None for never."""
+        return None if self._generator is None else self._embedder.rest(now)
 
     def set_threads(self, n_threads: int) -> None:
         """Use so many cores from the next step on."""

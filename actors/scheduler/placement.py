@@ -28,6 +28,8 @@ DEFAULT_SLOTS = 8
 EMBEDDING_SLOTS = 64
 """Requests that an embedding model takes at once: its slots cost nothing, and it batches across requests."""
 DEFAULT_BATCH_TOKENS = 512
+MIN_BATCH_TOKENS = 64
+"""llama.cpp aborts with fewer tokens in a batch than there are sequences."""
 MAX_BATCH_TOKENS = 2048
 MIN_CONTEXT_TOKENS = 4
 OOM_CONTEXT_TIERS = (32_768, 4096, 2048)
@@ -101,7 +103,7 @@ def num_ctx_for(model: ModelSpec, wanted: int) -> int:
 def n_batch_for(model: ModelSpec, options: LoadOptions, num_ctx: int) -> int:
     """Give the batch size; an embedding model takes an input in one batch, so its batch is its context."""
     default = num_ctx if model.is_embedding else DEFAULT_BATCH_TOKENS
-    return max(1, min(MAX_BATCH_TOKENS, options.num_batch or default))
+    return max(MIN_BATCH_TOKENS, min(MAX_BATCH_TOKENS, options.num_batch or default))
 
 
 def kv_bytes(model: ModelSpec, num_ctx: int, n_slots: int) -> int:

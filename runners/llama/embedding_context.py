@@ -32,7 +32,7 @@ class EmbeddingContext:
         Raises:
             LoadFailed: not enough memory, or an architecture that cannot embed; carries llama.cpp's reason.
         """
-        self.n_sequences = 1 if model.keeps_state else _MOST_SEQUENCES
+        self.n_sequences = 1 if model.keeps_state else min(_MOST_SEQUENCES, shape.n_batch)
         self.n_cells = max(plan.num_ctx, shape.n_batch)
         """Tokens of all sequences together, where the model keeps a cache."""
         params = native.llama_context_default_params()

@@ -1,6 +1,7 @@
 """The embedder with real models: whatever the batches look like, each vector is what llama.cpp gives for it alone."""
 
 import array
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from actors.messages.job import SamplingOptions
 from actors.messages.model import JobRef, LoadPlan
 from actors.messages.runner_to_gateway import Delta, Failed, Finished, Part, Step, Vectors
 from actors.messages.runner_to_scheduler import Outcome
+from runners.embedder import IDLE_S
 from runners.embedding_jobs import PreparedEmbedding
 from runners.embedding_shape import Pooling, embedding_shape
 from runners.engines import Engines
@@ -257,6 +259,33 @@ def test_embedder_long_input_of_a_generation_model_is_evaluated_in_pieces(tiny: 
     assert tiny.engines.admit(tiny.job("a", inputs))
     tiny.run()
     assert_alike(tiny.vectors("a", TINY_WIDTH), pooled_alone(tiny_gguf, inputs, pooling=Pooling.LAST, width=TINY_WIDTH))
+
+
+def test_embedder_of_a_generation_model_frees_its_context_after_a_while(tiny: Bench) -> None:
+    """Idle for long, its memory is given back; the next job makes it anew. An embedding model's stays."""
+    assert tiny.engines.rest(0.0) is None
+    assert tiny.engines.admit(tiny.job("a", [tiny.tokens("Hello")]))
+    tiny.run()
+    now = time.monotonic()
+    due = tiny.engines.rest(now)
+    assert due is not None
+    assert now < due <= now + IDLE_S
+    assert tiny.engines.rest(due) is None
+    assert tiny.engines.rest(now) is None  # there is nothing any more
+    assert tiny.engines.admit(tiny.job("b", [tiny.tokens("Hello")]))
+    tiny.run()
+    assert np.array_equal(tiny.vectors("a", TINY_WIDTH), tiny.vectors("b", TINY_WIDTH))
+
+
+def test_embedder_small_batches_give_the_same_vectors(tiny_gguf: Path) -> None:
+    """A batch of three tokens, for more slots than that, is slow and right."""
+    bench = Bench(tiny_gguf, LoadPlan(num_ctx=64, n_slots=6, n_batch=3), is_embedding=False)
+    inputs = [bench.tokens(text) for text in ("Hello", "Why is the sky blue?", "a b c d", "x", "y")]
+    assert bench.engines.admit(bench.job("a", inputs))
+    bench.run()
+    got = bench.vectors("a", TINY_WIDTH)
+    bench.close()
+    assert_alike(got, pooled_alone(tiny_gguf, inputs, pooling=Pooling.LAST, width=TINY_WIDTH))
 
 
 def test_embedder_beside_a_generation_disturbs_neither(tiny: Bench, tiny_gguf: Path) -> None:

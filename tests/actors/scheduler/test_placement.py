@@ -94,6 +94,12 @@ def test_placement_of_an_embedding_model_takes_many_requests_into_one_cache() ->
     assert kv_bytes(large, 4096, EMBEDDING_SLOTS) == 4096 << 20
 
 
+@pytest.mark.parametrize(("asked", "given"), [(1, 64), (100, 100), (1 << 20, 2048)])
+def test_placement_batch_is_kept_in_range(asked: int, given: int) -> None:
+    """Neither too few tokens for the sequences nor more than buffers are made for."""
+    assert placed(num_batch=asked).plan.n_batch == given
+
+
 def test_placement_squeezed_gives_up_slots_before_context() -> None:
     """Slots go down to one, the context stays."""
     room = Room(int(7.4 * GIB), 16 * GIB)
