@@ -1,11 +1,12 @@
 """`POST /v1/messages` and `POST /v1/messages/count_tokens`."""
 
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Any
 
 from quart import Blueprint, Response
 
-from actors.errors import InvalidRequest, LlamactorError, NotAvailable
+from actors.errors import InvalidRequest, LlamactorError
 from actors.log import get_logger
 from actors.messages.job import ChatPrompt, Task
 from gateway import checks
@@ -16,10 +17,12 @@ from gateway.models import ServedModel
 from gateway.options import request_options
 from gateway.routes.answering import json_response
 from gateway.routes.chat import conversation
+from gateway.routes.openai_chat import Constraint, constraint
 from gateway.routes.reading import EOF, current_request, read_body
 from gateway.wire.anthropic import MessageWriter, Stop, Usage, stop_of
-from gateway.wire.anthropic_messages import chat_messages, native_tools, think_value
+from gateway.wire.anthropic_messages import answer_grammar, chat_messages, native_tools, think_value, tool_choice
 from gateway.wire.anthropic_requests import CountTokensRequest, MessagesRequest
+from gateway.wire.anthropic_requests import ToolChoice as ToolChoiceItem
 from gateway.wire.json_text import to_json
 from gateway.wire.openai import EVENT_STREAM, JSON
 from gateway.worker import Worker
@@ -35,12 +38,16 @@ def anthropic_message_routes(worker: Worker) -> Blueprint:
     async def messages() -> Response:
         body = await read_body(MessagesRequest, if_empty=EOF)
         _check(body)
-        model, prompt = await _prompt(worker, body)
+        asked = await _asked(worker, body)
+        options = request_options(asked.model.installed.parameters, _options(body))
         generation = Generation(
-            model=model,
-            options=request_options(model.installed.parameters, _options(body)),
-            prompt=prompt,
+            model=asked.model,
+            options=options.clamped(asked.model.spec.n_ctx_train),
+            prompt=asked.prompt,
+            grammar=asked.constraint.grammar,
+            dialect=asked.constraint.dialect,
             tells_prefill=bool(body.stream),
+            max_calls=1 if (body.tool_choice or ToolChoiceItem()).disable_parallel_tool_use else None,
         )
         answer = await begin(worker.jobs, current_request(), generation)
         writer = MessageWriter(body.model or "")
@@ -59,9 +66,9 @@ def anthropic_message_routes(worker: Worker) -> Blueprint:
     async def count_tokens() -> Response:
         body = await read_body(CountTokensRequest, if_empty=EOF)
         _check_prompt(body)
-        model, prompt = await _prompt(worker, body)
-        options = request_options(model.installed.parameters, None)
-        wanted = Inspection(model=model, options=options, prompt=prompt, task=Task.COUNT)
+        asked = await _asked(worker, body)
+        options = request_options(asked.model.installed.parameters, None)
+        wanted = Inspection(model=asked.model, options=options, prompt=asked.prompt, task=Task.COUNT)
         counted = await inspect(worker.jobs, current_request(), wanted)
         response = json_response(to_json({"input_tokens": counted.n_tokens}) + b"\n", JSON)
         response.headers["request-id"] = request_id()
@@ -84,19 +91,33 @@ def _check_prompt(body: CountTokensRequest) -> None:
         raise InvalidRequest("model is required")
     if not body.messages:
         raise InvalidRequest("messages is required")
-    if body.output_config is not None and body.output_config.format is not None:
-        raise NotAvailable("output_config.format", "ask for JSON in the prompt")
 
 
-async def _prompt(worker: Worker, body: CountTokensRequest) -> tuple[ServedModel, ChatPrompt]:
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What a request asks of which model."""
+
+    model: ServedModel
+    prompt: ChatPrompt
+    constraint: Constraint
+
+
+async def _asked(worker: Worker, body: CountTokensRequest) -> _Asked:
     said, think = chat_messages(body), think_value(body)
     tools = native_tools(body.tools)
+    choice = tool_choice(body.tool_choice, tools)
+    grammar = answer_grammar(body.output_config)
     model = await worker.models.resolve(body.model or "")
     checks.check_completes(model, "chat")
     checks.check_tools(model, tools)
     model.check_renders()
     think = chat_think(model, think)  # a model that cannot think is not told to, and nobody is refused for asking
-    return model, ChatPrompt(messages=conversation(model, said), tools=tools, think=think)
+    shown = tuple(dict(tool) for tool in choice.shown)
+    return _Asked(
+        model=model,
+        prompt=ChatPrompt(messages=conversation(model, said), tools=shown, think=think),
+        constraint=constraint(choice, grammar, model, thinks=model.thinks(think)),
+    )
 
 
 def _options(body: MessagesRequest) -> dict[str, Any]:

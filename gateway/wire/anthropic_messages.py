@@ -10,9 +10,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from actors.errors import InvalidRequest
-from actors.messages.job import MEDIA_PLACE, ChatMessage, ToolCall, ToolFunction
-from gateway.wire.anthropic_requests import ContentBlock, CountTokensRequest, MessageItem, Source, Thinking, Tool
+from actors.messages.job import MEDIA_PLACE, ChatMessage, Grammar, ToolCall, ToolFunction
+from gateway.wire.anthropic_requests import (
+    ContentBlock,
+    CountTokensRequest,
+    MessageItem,
+    OutputConfig,
+    Source,
+    Thinking,
+    Tool,
+)
+from gateway.wire.anthropic_requests import ToolChoice as ToolChoiceItem
 from gateway.wire.fields import parse_image
+from gateway.wire.grammars import schema_grammar
+from gateway.wire.tool_choice import ToolChoice, read_tool_choice
 
 _OPAQUE = {
     "redacted_thinking",
@@ -55,6 +66,43 @@ def native_tools(tools: Sequence[Tool] | None) -> tuple[dict[str, Any], ...]:
         InvalidRequest: one has no name or schema, or is a tool that Anthropic's service would run.
     """
     return tuple(_tool(tool, f"tools[{index}]") for index, tool in enumerate(tools or ()))
+
+
+def tool_choice(choice: ToolChoiceItem | None, tools: Sequence[Mapping[str, Any]]) -> ToolChoice:
+    """Read which tools may be called and whether one must.
+
+    Raises:
+        InvalidRequest: no such choice, or it names a tool that is not there.
+    """
+    if choice is None:
+        return ToolChoice(tuple(tools))
+    match choice.type:
+        case "auto" | "none":
+            return read_tool_choice(choice.type, tools)
+        case "any":
+            if not tools:
+                raise InvalidRequest('tool_choice.type "any" needs tools')
+            return read_tool_choice("required", tools)
+        case "tool":
+            name = _required(choice.name, "tool_choice.name")
+            return read_tool_choice({"type": "function", "function": {"name": name}}, tools)
+    raise InvalidRequest('tool_choice.type must be "auto", "any", "tool" or "none"')
+
+
+def answer_grammar(config: OutputConfig | None) -> Grammar | None:
+    """Read the form that the answer shall have.
+
+    Raises:
+        InvalidRequest: it is none, or its schema cannot be used.
+    """
+    wanted = config.format if config is not None else None
+    if wanted is None:
+        return None
+    if wanted.type != "json_schema":
+        raise InvalidRequest('output_config.format.type must be "json_schema"')
+    if wanted.schema is None:
+        raise InvalidRequest("output_config.format.schema is required: a JSON Schema object")
+    return schema_grammar(wanted.schema)
 
 
 def think_value(body: CountTokensRequest) -> bool | str | None:

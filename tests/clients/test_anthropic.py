@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import anthropic
 import pytest
-from anthropic.types import UserMessageParam
+from anthropic.types import ToolParam, ToolResultBlockParam, UserMessageParam
 
 from tests.support.server import DEADLINE_S, RunningServer
 
@@ -114,3 +114,49 @@ def test_errors_are_typed(claude: anthropic.Anthropic) -> None:
     }
     with pytest.raises(anthropic.BadRequestError, match="max_tokens is required"):
         claude.messages.create(model="tiny", max_tokens=0, messages=HELLO)
+
+
+WEATHER = ToolParam(
+    name="get_weather",
+    description="Get the current weather for a city",
+    input_schema={
+        "type": "object",
+        "properties": {"city": {"type": "string", "description": "City name"}},
+        "required": ["city"],
+    },
+)
+QUESTION = "What is the weather in Paris?"
+
+
+def test_tool_is_called_and_its_result_is_read(claude: anthropic.Anthropic) -> None:
+    """The call comes typed; the client's own message object goes back with the result."""
+    asked = UserMessageParam(role="user", content=QUESTION)
+    reply = claude.messages.create(model="tiny", max_tokens=200, messages=[asked], tools=[WEATHER], extra_body=GREEDY)
+    call = reply.content[-1]
+    assert call.type == "tool_use"
+    assert (call.name, call.input, reply.stop_reason) == ("get_weather", {"city": "Paris"}, "tool_use")
+    result = ToolResultBlockParam(type="tool_result", tool_use_id=call.id, content="18 degrees and sunny")
+    after = claude.messages.create(
+        model="tiny",
+        max_tokens=200,
+        messages=[asked, reply.to_param(), UserMessageParam(role="user", content=[result])],
+        tools=[WEATHER],
+        extra_body=GREEDY,
+    )
+    assert after.stop_reason == "end_turn"
+    assert after.content[-1].type == "text"
+    assert "18" in after.content[-1].text
+
+
+def test_tool_call_streams(claude: anthropic.Anthropic) -> None:
+    """The client puts the input together from its pieces."""
+    with claude.messages.stream(
+        model="tiny",
+        max_tokens=200,
+        messages=[UserMessageParam(role="user", content=QUESTION)],
+        tools=[WEATHER],
+        extra_body=GREEDY,
+    ) as stream:
+        final = stream.get_final_message()
+    assert final.content[-1].type == "tool_use"
+    assert (final.content[-1].input, final.stop_reason) == ({"city": "Paris"}, "tool_use")

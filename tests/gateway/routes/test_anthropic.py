@@ -257,3 +257,88 @@ async def test_count_tokens_asks_the_runner(gateway: RunningGateway, backend: St
     assert tasks == [Task.COUNT]
     missing = await gateway.post(COUNT, {"model": "smollm2"})
     assert (missing.status_code, missing.json()["error"]["message"]) == (400, "messages is required")
+
+
+WEATHER = {
+    "name": "get_weather",
+    "description": "Look outside.",
+    "input_schema": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+}
+CALL = '<tool_call>\n{"name": "get_weather", "arguments": {"city": "Paris"}}\n</tool_call>'
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_message_tells_calls_as_blocks(gateway: RunningGateway, backend: StubBackend, *, stream: bool) -> None:
+    """Text before a call is a block of its own; the input comes whole."""
+
+    async def call(job: StubJob) -> None:
+        await job.say("<think>hm</think>", "Let me see.", CALL)
+
+    backend.plan = call
+    body = BASE | {"model": "tiny-tools", "tools": [WEATHER], "stream": stream}
+    response = await gateway.post(MESSAGES, body)
+    if stream:
+        payloads = [payload for _, payload in _events(response.text)]
+        blocks = [each["content_block"] for each in payloads if each["type"] == "content_block_start"]
+        pieces = [each["delta"] for each in payloads if each["type"] == "content_block_delta"]
+        inputs = [json.loads(piece["partial_json"]) for piece in pieces if piece["type"] == "input_json_delta"]
+        reason = payloads[-2]["delta"]["stop_reason"]
+    else:
+        blocks = response.json()["content"]
+        inputs = [block["input"] for block in blocks if block["type"] == "tool_use"]
+        reason = response.json()["stop_reason"]
+    assert [block["type"] for block in blocks] == ["thinking", "text", "tool_use"]
+    assert blocks[-1]["name"] == "get_weather"
+    assert blocks[-1]["id"]
+    assert (inputs, reason) == ([{"city": "Paris"}], "tool_use")
+
+
+@pytest.mark.parametrize(
+    ("choice", "n_shown", "is_constrained"),
+    [
+        (None, 1, False),
+        ({"type": "auto"}, 1, False),
+        ({"type": "none"}, 0, False),
+        ({"type": "any"}, 1, True),
+        ({"type": "tool", "name": "get_weather"}, 1, True),
+    ],
+)
+async def test_message_obeys_tool_choice(
+    gateway: RunningGateway,
+    bodies: Log[JobBody],
+    choice: dict[str, str] | None,
+    n_shown: int,
+    *,
+    is_constrained: bool,
+) -> None:
+    """`none` hides the tools, `any` and a named tool constrain the answer to calls."""
+    await gateway.post(MESSAGES, BASE | {"model": "tiny-tools", "tools": [WEATHER], "tool_choice": choice})
+    body = bodies.items[0]
+    assert isinstance(body.prompt, ChatPrompt)
+    assert (len(body.prompt.tools), body.grammar is not None) == (n_shown, is_constrained)
+
+
+async def test_message_constrains_its_answer(gateway: RunningGateway, bodies: Log[JobBody]) -> None:
+    """A schema in `output_config` reaches the runner."""
+    schema = {"type": "object", "properties": {"a": {"type": "integer"}}}
+    config = {"format": {"type": "json_schema", "schema": schema}}
+    assert (await gateway.post(MESSAGES, BASE | {"output_config": config})).status_code == 200
+    assert bodies.items[0].grammar is not None
+
+
+@pytest.mark.parametrize(
+    ("field", "text"),
+    [
+        ({"tool_choice": {"type": "any"}}, 'tool_choice.type "any" needs tools'),
+        ({"tool_choice": {"type": "wat"}}, "tool_choice.type must be"),
+        ({"tool_choice": {"type": "tool"}}, "tool_choice.name is required"),
+        ({"tool_choice": {"type": "tool", "name": "f"}}, "tool_choice names 'f'"),
+        ({"output_config": {"format": {"type": "text"}}}, "output_config.format.type must be"),
+        ({"output_config": {"format": {"type": "json_schema"}}}, "output_config.format.schema is required"),
+    ],
+)
+async def test_message_refuses_what_cannot_be_chosen(gateway: RunningGateway, field: dict[str, Any], text: str) -> None:
+    """By the field's name."""
+    response = await gateway.post(MESSAGES, BASE | field)
+    assert response.status_code == 400
+    assert text in response.json()["error"]["message"]
