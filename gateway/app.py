@@ -17,7 +17,7 @@ from werkzeug.routing import RequestRedirect
 from actors.errors import CapacityError, Draining, InvalidRequest, LlamactorError, NotAvailable
 from actors.log import get_logger
 from gateway.connection import GatewayConnection, GatewayRequest
-from gateway.errors import Family, error_body, request_id, retry_after_s, status_of
+from gateway.errors import Family, error_body, family_of, request_id, retry_after_s, status_of
 from gateway.gate import Gate, bare
 from gateway.origins import is_loopback
 from gateway.routes.every import blueprints
@@ -57,15 +57,6 @@ def create_app(worker: Worker) -> QuartTrio:
     _add_gate(app, worker)
     _add_error_handlers(app)
     return app
-
-
-def family_of(path: str) -> Family:
-    """Tell by the path in which shape a client expects errors."""
-    if path.startswith("/v1/messages"):
-        return Family.ANTHROPIC
-    if path.startswith("/v2/"):
-        return Family.REGISTRY
-    return Family.OPENAI if path.startswith("/v1/") else Family.NATIVE
 
 
 def error_response(error: LlamactorError) -> Response:

@@ -63,6 +63,15 @@ _REGISTRY_CODES = {
 }
 
 
+def family_of(path: str) -> Family:
+    """Tell by the path in which shape a client expects errors."""
+    if path.startswith("/v1/messages"):
+        return Family.ANTHROPIC
+    if path.startswith("/v2/"):
+        return Family.REGISTRY
+    return Family.OPENAI if path.startswith("/v1/") else Family.NATIVE
+
+
 def status_of(error: LlamactorError) -> int:
     """Give the HTTP status of an error."""
     return next(_STATUS[cls] for cls in type(error).__mro__ if cls in _STATUS)

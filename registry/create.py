@@ -129,7 +129,7 @@ class _Creation:
 
     def _refuse_what_is_missing(self) -> None:
         if self._request.remote_host:
-            raise NotAvailable("a model on a remote host", "create it from a GGUF file")
+            raise InvalidRequest("remote_host: models of other hosts are not served here: create it from a GGUF file")
 
     def _take_model(self, source: str) -> None:
         base = self._store.resolve(source)

@@ -84,7 +84,9 @@ def _generation(
 
 
 def _options(body: CompletionRequest) -> dict[str, Any]:
-    options = sampling_options(body) | {"top_p": body.top_p or 1.0}
+    options = sampling_options(body)
+    if not body.top_p and body.top_p is not None:
+        options["top_p"] = 1.0
     if isinstance(body.stop, str):
         options["stop"] = [body.stop]
     elif isinstance(body.stop, list):

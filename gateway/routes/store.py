@@ -17,6 +17,7 @@ from registry.capabilities import listed_capabilities
 from registry.details import details_of, listed_details
 from registry.model import InstalledModel
 from registry.names import parse_name
+from registry.parameters import merged_options
 from registry.show import show
 from registry.store import Store
 
@@ -74,6 +75,7 @@ def _tag(store: Store, model: InstalledModel) -> dict[str, Any]:
 
 
 def _show(store: Store, body: ShowRequest) -> bytes:
+    merged_options({}, body.options)  # raises for what no model could be made with
     model = store.resolve(body.model_name)
     reply = show(
         model, store.gguf(model), verbose=bool(body.verbose), system=body.system or None, options=body.options or None

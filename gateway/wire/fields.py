@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -36,6 +37,8 @@ def parse_keep_alive_s(value: Any) -> float | None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise InvalidRequest(f"Unsupported type: '{_go_kind(value)}'")
+    if isinstance(value, int):
+        value = max(-1, min(value, math.ceil(FOREVER_S)))  # JSON bounds no number, a float does
     seconds = parse_duration_s(value) if isinstance(value, str) else float(value)
     return min(seconds, FOREVER_S) if seconds >= 0 else FOREVER_S
 

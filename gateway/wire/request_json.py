@@ -15,6 +15,7 @@ from actors.errors import InvalidRequest
 _TRAILING = re.compile(r"trailing characters \(byte (\d+)\)")
 _INVALID_AT = re.compile(r"invalid character \(byte (\d+)\)")
 _WRONG_TYPE = re.compile(r"Expected `(?P<expected>[^`]*)`, got `(?P<got>[^`]*)`(?: - at `(?P<path>[^`]*)`)?")
+_NAME = re.compile(rb'"([\w.-]{1,64})"\s*:')
 _INDEX = re.compile(r"\[[^\]]*\]")
 _JSON_KIND = {"str": "string", "int": "number", "float": "number", "bool": "bool", "array": "array", "object": "object"}
 _GO_TYPE = {"str": "string", "int": "int", "float": "float64", "bool": "bool", "object": "map[string]interface {}"}
@@ -59,9 +60,20 @@ def decode_body(cls: type[B], raw: bytes, *, if_empty: str) -> B:
         trailing = _TRAILING.search(str(error))
         if trailing is not None and int(trailing[1]) <= len(raw):
             return decode_body(cls, raw[: int(trailing[1]) - 1], if_empty=if_empty)
-        raise InvalidRequest(_syntax_error(raw, str(error))) from error
+        raise InvalidRequest(_encoding_error(raw) or _syntax_error(raw, str(error))) from error
     except RecursionError as error:
         raise InvalidRequest("exceeded max depth") from error
+
+
+def _encoding_error(raw: bytes) -> str | None:
+    """Name the first byte that is no UTF-8, and the field whose value it stands in."""
+    try:
+        raw.decode()
+    except UnicodeDecodeError as error:
+        names = _NAME.findall(raw[: error.start])
+        place = f' in the value of "{names[-1].decode()}"' if names else ""
+        return f"invalid UTF-8 at byte {error.start}{place}"
+    return None
 
 
 def _syntax_error(raw: bytes, reason: str) -> str:

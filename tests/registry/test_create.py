@@ -16,7 +16,6 @@ from actors.errors import (
     InvalidRequest,
     LlamactorError,
     ModelNotFound,
-    NotAvailable,
 )
 from registry.create import CreateRequest, create
 from registry.manifests import ADAPTER, PROJECTOR, go_json
@@ -188,7 +187,7 @@ def test_create_info_overrides_the_configuration(store: Store) -> None:
         ({"model": "m", "from_": "base", "quantize": "iq2_xxs"}, InvalidRequest, "needs an importance matrix"),
         ({"model": "m", "from_": "base", "draft_files": {"d.gguf": _NO_SUCH}}, BlobNotFound, "upload it"),
         ({"model": "m", "from_": "base", "draft_quantize": "q8_0"}, InvalidRequest, "requires a DRAFT model"),
-        ({"model": "m", "from_": "base", "remote_host": "https://x"}, NotAvailable, "remote"),
+        ({"model": "m", "from_": "base", "remote_host": "https://x"}, InvalidRequest, "remote_host"),
     ],
 )
 def test_create_bad_request_raises_and_makes_nothing(
