@@ -33,7 +33,10 @@ class Model:
         """
         params = native.llama_model_default_params()
         params.n_gpu_layers = plan.n_gpu_layers
-        if plan.main_gpu is not None:
+        no_devices = (ctypes.c_void_p * 1)()
+        if plan.n_gpu_layers == 0:  # else llama.cpp would make itself at home on devices that it does not use
+            params.devices = ctypes.cast(no_devices, ctypes.c_void_p)
+        elif plan.main_gpu is not None:
             params.main_gpu, params.split_mode = plan.main_gpu, _SPLIT_NONE
         if plan.tensor_split:
             shares = (*plan.tensor_split, *[0.0] * native.llama_max_devices())[: native.llama_max_devices()]
