@@ -32,7 +32,8 @@ _MARGIN_S = 5.0
 """What a part may need beyond its own drain timeout before it is killed."""
 _SLOW_START_S = 30.0
 _OURS = ("*.sock", "*.lock", "*.pid")
-_FORKSERVER_FOLDERS = "pymp-*"
+_OUR_FOLDERS = ("pymp-*", "responses")
+"""The forkserver's, and what gateways share."""
 
 log = get_logger(__name__)
 
@@ -164,8 +165,9 @@ def sweep(run_dir: Path) -> None:
     for pattern in _OURS:
         for path in run_dir.glob(pattern):
             path.unlink(missing_ok=True)
-    for folder in run_dir.glob(_FORKSERVER_FOLDERS):
-        shutil.rmtree(folder, ignore_errors=True)
+    for pattern in _OUR_FOLDERS:
+        for folder in run_dir.glob(pattern):
+            shutil.rmtree(folder, ignore_errors=True)
     try:
         run_dir.rmdir()
     except OSError as error:  # something else is in it, or its parent is not ours (systemd removes it then)

@@ -16,8 +16,10 @@ from gateway.routes.openapi import openapi_routes
 from gateway.routes.registry_read import registry_read_routes
 from gateway.routes.registry_write import registry_write_routes
 from gateway.routes.rerank import rerank_routes
+from gateway.routes.responses import responses_routes
 from gateway.routes.root import root_routes
 from gateway.routes.store import store_routes
+from gateway.routes.transcriptions import transcription_routes
 from gateway.routes.transfer import transfer_routes
 from gateway.worker import Worker
 
@@ -39,6 +41,8 @@ def blueprints(worker: Worker) -> tuple[Blueprint, ...]:
         openai_chat_routes(worker),
         openai_completion_routes(worker),
         openai_model_routes(worker),
+        responses_routes(worker),
+        transcription_routes(worker),
         anthropic_message_routes(worker),
         embedding_routes(worker),
         rerank_routes(worker),

@@ -4,10 +4,11 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import trio
 from quart import Blueprint, Response
 
 from actors.errors import InvalidRequest, LlamactorError, ModelNameRequired
-from actors.messages.job import ChatPrompt, Grammar, Task
+from actors.messages.job import ChatMessage, ChatPrompt, Grammar, Task
 from gateway import checks
 from gateway.adapters import adapters_of
 from gateway.answer import Answer, AnswerPart
@@ -25,7 +26,7 @@ from gateway.wire import fields
 from gateway.wire.grammars import behind_thinking, call_grammar, schema_grammar
 from gateway.wire.openai import EVENT_STREAM, JSON, NO_USAGE, Usage, usage_of
 from gateway.wire.openai_chat import ChatCompletionWriter
-from gateway.wire.openai_messages import chat_messages
+from gateway.wire.openai_messages import as_systems, chat_messages
 from gateway.wire.openai_requests import ChatCompletionRequest, ResponseFormat
 from gateway.wire.tool_choice import ToolChoice, read_tool_choice
 from gateway.worker import Worker
@@ -43,7 +44,8 @@ def openai_chat_routes(worker: Worker) -> Blueprint:
         think = fields.parse_effort((body.reasoning and body.reasoning.effort) or body.reasoning_effort or "")
         fields.check_top_logprobs(body.top_logprobs)
         n_choices = _n_choices(body.n)
-        chat_messages(body.messages, knows_developer=True)  # malformed ones are refused before the model is looked up
+        # Malformed messages are refused before the model is looked up; images take a while to decode.
+        said = await trio.to_thread.run_sync(chat_messages, body.messages)
         if not body.model:
             raise ModelNameRequired
         model = await worker.models.resolve(body.model)
@@ -52,7 +54,7 @@ def openai_chat_routes(worker: Worker) -> Blueprint:
         checks.check_tools(model, body.tools)
         model.check_renders()
         adapters = await adapters_of(worker.models, model, body.lora)
-        generation = replace(_generation(body, model, think), adapters=adapters)
+        generation = replace(_generation(body, said, model, think), adapters=adapters)
         request = current_request()
         writer = ChatCompletionWriter(body.model, n_choices=n_choices)
         if body.debug_render_only:
@@ -71,18 +73,18 @@ def openai_chat_routes(worker: Worker) -> Blueprint:
 
 def _generation(
     body: ChatCompletionRequest,
+    said: Sequence[ChatMessage],
     model: ServedModel,
     think: bool | str | None,  # noqa: FBT001  # the wire's own type
 ) -> Generation:
     choice = read_tool_choice(body.tool_choice, body.tools or ())
     answer = constraint(choice, response_grammar(body.response_format), model, thinks=model.thinks(think))
     options = request_options(model.installed.parameters, _options(body)).clamped(model.spec.n_ctx_train)
-    messages = chat_messages(body.messages or (), knows_developer=model.knows_developer)
     return Generation(
         model=model,
         options=biased(options, body.logit_bias),
         prompt=ChatPrompt(
-            messages=conversation(model, messages),
+            messages=conversation(model, said if model.knows_developer else as_systems(said)),
             tools=tuple(dict(tool) for tool in choice.shown),
             think=chat_think(model, think),
         ),

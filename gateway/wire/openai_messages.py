@@ -15,29 +15,27 @@ from actors.messages.job import ChatMessage, ToolCall, ToolFunction
 from gateway.wire.fields import parse_image
 from gateway.wire.openai_requests import ChatMessageItem, ToolCallItem
 
-_IMAGE_TYPES = ("jpeg", "jpg", "png", "webp")
+_IMAGE_HEADS = ("data:;base64,", *(f"data:image/{kind};base64," for kind in ("jpeg", "jpg", "png", "webp")))
 _arguments = msgspec.json.Decoder(dict[str, Any])
 
 
-def chat_messages(items: Sequence[ChatMessageItem], *, knows_developer: bool) -> list[ChatMessage]:
+def chat_messages(items: Sequence[ChatMessageItem]) -> list[ChatMessage]:
     """Convert a conversation.
-
-    Args:
-        items: the messages as sent.
-        knows_developer: whether the model's template has a developer role; other models read it as `system`.
 
     Raises:
         InvalidRequest: content, parts or arguments are not as they must be.
     """
     names = {call.id: call.function.name for item in items for call in item.tool_calls or () if call.id}
-    return [message for item in items for message in _converted(item, names, knows_developer=knows_developer)]
+    return [message for item in items for message in _converted(item, names)]
 
 
-def _converted(
-    item: ChatMessageItem, names: Mapping[str, str | None], *, knows_developer: bool
-) -> Sequence[ChatMessage]:
+def as_systems(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
+    """Give developers' messages to `system`, for models whose template has no such role."""
+    return [msgspec.structs.replace(each, role="system") if each.role == "developer" else each for each in messages]
+
+
+def _converted(item: ChatMessageItem, names: Mapping[str, str | None]) -> Sequence[ChatMessage]:
     role = (item.role or "").lower()
-    role = "system" if role == "developer" and not knows_developer else role
     parts = _parts(item)
     called = names.get(item.tool_call_id) if item.tool_call_id else None
     last = ChatMessage(
@@ -76,22 +74,28 @@ def _part(part: Any) -> _Part:
     if kind == "text" and isinstance(text, str):
         return _Part(text)
     if kind == "image_url":
-        return _Part(media=(_image(part.get("image_url")),))
+        image = part.get("image_url")
+        return _Part(media=(image_of(image.get("url") if isinstance(image, dict) else image),))
     sound = part.get("input_audio")
     if kind == "input_audio" and isinstance(sound, dict) and isinstance(sound.get("data"), str):
         return _Part(media=(parse_image(sound["data"]),))
     raise InvalidRequest("invalid message format")
 
 
-def _image(image: Any) -> bytes:
-    url = image.get("url") if isinstance(image, dict) else image
+def image_of(url: Any) -> bytes:
+    """Read an image from a data URL.
+
+    Raises:
+        InvalidRequest: it is none, or would have to be fetched.
+    """
     if not isinstance(url, str):
         raise InvalidRequest("invalid message format")
     if url.startswith(("http://", "https://")):
         raise InvalidRequest("image URLs are not currently supported, please use base64 encoded data instead")
-    if not url.startswith(("data:;base64,", *(f"data:image/{kind};base64," for kind in _IMAGE_TYPES))):
+    head = next((head for head in _IMAGE_HEADS if url.startswith(head)), None)
+    if head is None:
         raise InvalidRequest("invalid image input")
-    return parse_image(url.partition(",")[2])
+    return parse_image(url[len(head) :])
 
 
 def _call(item: ToolCallItem) -> ToolCall:

@@ -20,6 +20,7 @@ class Reasoning(msgspec.Struct, frozen=True, kw_only=True):
     """How much the model shall think."""
 
     effort: str | None = None
+    summary: str | None = None
 
 
 class ResponseFormat(msgspec.Struct, frozen=True, kw_only=True):

@@ -168,3 +168,41 @@ def test_async_clients_call_tools(server: RunningServer) -> None:
     calls, arguments = asyncio.run(use())
     assert calls == [{"city": "Paris"}]
     assert arguments == ['{"city":"Paris"}'] * 2
+
+
+def test_openai_responses_round_trip(v1: openai.OpenAI) -> None:
+    """A call, its output in a second response that names the first, and the text of both kinds of answer."""
+    tool: Any = {"type": "function", **WEATHER["function"]}
+    first = v1.responses.create(model="tiny", input="What is the weather in Paris?", tools=[tool], temperature=0)
+    (call,) = [item for item in first.output if item.type == "function_call"]
+    assert (call.name, json.loads(call.arguments)) == ("get_weather", {"city": "Paris"})
+    result: Any = {"type": "function_call_output", "call_id": call.call_id, "output": "18 degrees"}
+    second = v1.responses.create(
+        model="tiny", input=[result], previous_response_id=first.id, tools=[tool], temperature=0
+    )
+    assert (second.output_text, second.status) == ("It is 18 degrees in Paris.", "completed")
+    assert v1.responses.retrieve(first.id).id == first.id
+    v1.responses.delete(first.id)
+    with pytest.raises(openai.NotFoundError):
+        v1.responses.retrieve(first.id)
+
+
+def test_openai_responses_stream_helper_sees_every_event(v1: openai.OpenAI) -> None:
+    """The client's own accumulator accepts the order of the events and ends with the same response."""
+    with v1.responses.stream(model="tiny", input="Tell me a joke.", temperature=0) as stream:
+        names = [event.type for event in stream]
+        final = stream.get_final_response()
+    assert names[:2] == ["response.created", "response.in_progress"]
+    assert names[-1] == "response.completed"
+    assert final.output_text == "Why did the llama cross the road? To get to the other slide."
+    assert [item.type for item in final.output] == ["reasoning", "message"]
+
+
+def test_openai_responses_errors_are_typed(v1: openai.OpenAI) -> None:
+    """The client raises its own errors."""
+    with pytest.raises(openai.BadRequestError, match="not found"):
+        v1.responses.create(model="tiny", input="x", previous_response_id="resp_1")
+    with pytest.raises(openai.NotFoundError):
+        v1.responses.create(model="absent", input="x")
+    with pytest.raises(openai.BadRequestError, match="audio"):
+        v1.audio.transcriptions.create(model="tiny", file=("a.wav", b"RIFF"))
