@@ -77,6 +77,7 @@ class Generation:
             shift=self.shift,
             num_keep=self.options.num_keep,
             num_ctx=self.options.num_ctx,
+            most_drafted=_most_drafted(self.options),
             return_context=self.returns_context,
             visible_tokens=self._visible_tokens(),
             tells_prefill=self.tells_prefill,
@@ -227,6 +228,11 @@ def chat_think(model: ServedModel, think: bool | str | None) -> bool | str | Non
     if not model.can("thinking"):
         return None
     return True if think is None else think
+
+
+def _most_drafted(options: RequestOptions) -> int | None:
+    most = options.draft_num_predict
+    return most if most is None or most >= 0 else None
 
 
 def _with_template(

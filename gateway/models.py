@@ -113,11 +113,12 @@ class Models:
             weights_path=str(installed.weights_path),
             weights_bytes=gguf.size_bytes
             + sum(adapter.size_bytes for adapter in adapters)
-            + sum(path.stat().st_size for path in installed.projectors),
+            + sum(path.stat().st_size for path in (*installed.projectors, installed.draft) if path),
             n_layers=n_layers(gguf),
             n_ctx_train=n_ctx_train(gguf),
             kv_bytes_per_token=kv_bytes_per_token(gguf),
             is_embedding=EMBEDDING in capabilities,
+            draft_path=str(installed.draft or ""),
             projector_paths=tuple(str(path) for path in installed.projectors),
             adapters=tuple(map(str, installed.adapters)),
             details=details_of(installed),

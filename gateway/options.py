@@ -31,6 +31,8 @@ class RequestOptions:
     num_predict: int = -1
     num_keep: int = 4
     stop: tuple[str, ...] = ()
+    draft_num_predict: int | None = None
+    """Guessed tokens in a step at most, 0 for none; None or less than 0: as many as pay."""
 
     @property
     def num_ctx(self) -> int | None:
@@ -78,6 +80,7 @@ def request_options(stored: Mapping[str, Any], requested: Mapping[str, Any] | No
         num_predict=options.get("num_predict", -1),
         num_keep=options.get("num_keep", 4),
         stop=tuple(word for word in options.get("stop", ()) if word),
+        draft_num_predict=options.get("draft_num_predict"),
     )
 
 

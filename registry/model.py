@@ -86,10 +86,17 @@ class InstalledModel:
         return tuple(self.blobs.path(layer.digest) for layer in self.manifest.of_type(manifests.PROJECTOR))
 
     @property
+    def draft(self) -> Path | None:
+        """The model that guesses for this one."""
+        layers = self.manifest.of_type(manifests.DRAFT)
+        return self.blobs.path(layers[-1].digest) if layers else None
+
+    @property
     def load_key(self) -> str:
-        """Identity of what a runner loads: digests of weights, adapters and projectors, joined by `+`."""
+        """Identity of what a runner loads: digests of weights, adapters, projectors and draft, joined by `+`."""
         layers = self.manifest.of_type(manifests.WEIGHTS)[-1:]
         layers += self.manifest.of_type(manifests.ADAPTER) + self.manifest.of_type(manifests.PROJECTOR)
+        layers += self.manifest.of_type(manifests.DRAFT)[-1:]
         return "+".join(hex_of(parse_digest(layer.digest)) for layer in layers)
 
     @property
@@ -154,8 +161,8 @@ class InstalledModel:
         Raises:
             InvalidManifest: one is missing; names the model, the blob and the remedy.
         """
-        for path in (*((self.weights_path,) if self.weights else ()), *self.adapters, *self.projectors):
-            if not path.is_file():
+        for path in (*((self.weights_path,) if self.weights else ()), *self.adapters, *self.projectors, self.draft):
+            if path is not None and not path.is_file():
                 raise self._incomplete(path)
 
     def _text(self, layer: Layer) -> str:

@@ -55,6 +55,7 @@ class DecodeLoop:
                 self._ended,
                 is_embedding=assignment.model.is_embedding,
                 adapters=assignment.model.adapters,
+                draft_path=assignment.model.draft_path,
             )
         except BaseException:
             self._model.close()

@@ -18,6 +18,7 @@ from actors.errors import DecodeFailed, Failure, InvalidRequest
 from actors.messages.model import JobRef, LoadPlan, RunnerUse
 from actors.messages.runner_to_gateway import DoneReason
 from actors.messages.runner_to_scheduler import Outcome
+from runners.draft_model import DraftModel
 from runners.jobs import PreparedJob, RunningJob
 from runners.llama.adapters import Adapters
 from runners.llama.batch import Batch
@@ -27,6 +28,7 @@ from runners.llama.model import Model
 from runners.llama.sampler import Sampler
 from runners.lookup import PromptLookup
 from runners.media_step import media_part
+from runners.model_drafts import ModelDrafts
 from runners.outbox import Ending, Outbox
 from runners.packing import PrefillBudget, Share, pack
 from runners.slots import Slot, common_prefix, slot_for
@@ -51,6 +53,7 @@ class Engine:
         on_end: Callable[[JobRef, Outcome], None],
         *,
         costs: StepCosts | None = None,
+        draft_model: DraftModel | None = None,
         adapters: Adapters | None = None,
     ) -> None:
         """Allocate the cache at its first size; `costs` are what steps take, if not as measured here.
@@ -71,6 +74,7 @@ class Engine:
         self._batch = Batch(plan.n_batch)
         self._budget = PrefillBudget(plan.n_batch)
         self._costs = costs or StepCosts()
+        self._model_drafts = ModelDrafts(draft_model) if draft_model is not None else None
         self._released = 0
         self._n_decoded = 0
         self._reported = (0, time.perf_counter_ns())
@@ -185,6 +189,8 @@ class Engine:
         """Use so many cores from the next step on."""
         self._n_threads = n_threads
         self._context.set_threads(n_threads)
+        if self._model_drafts is not None:
+            self._model_drafts.model.set_threads(n_threads)
         self._costs.forget()
 
     @property
@@ -211,6 +217,8 @@ class Engine:
             if slot.job is not None:
                 slot.job.sampler.close()
                 slot.job = None
+        if self._model_drafts is not None:
+            self._model_drafts.model.close()
         self._context.close()
 
     def _speculates(self, job: PreparedJob) -> bool:
@@ -232,7 +240,11 @@ class Engine:
         )
         if any(slot.next_medium() is not None for slot in self._slots):
             return shares
-        return with_drafts(shares, costs=self._costs, num_ctx=self._plan.num_ctx, capacity=self._batch.capacity)
+        num_ctx, capacity = self._plan.num_ctx, self._batch.capacity
+        shares = with_drafts(shares, costs=self._costs, num_ctx=num_ctx, capacity=capacity)
+        if self._model_drafts is None:
+            return shares
+        return self._model_drafts.added(shares, costs=self._costs, num_ctx=num_ctx, capacity=capacity)
 
     def _slots_in_turn(self) -> list[Slot]:
         """Give the slots that step together: those with one set of adapters, the sets in turn."""
@@ -305,6 +317,8 @@ class Engine:
         if n_kept < len(share.draft):
             assert slot.job is not None  # noqa: S101  # it ends below
             self._context.cut(slot.index, keep_tokens=slot.job.prepared.position(len(slot.tokens)))
+        if share.is_modelled and self._model_drafts is not None:
+            self._model_drafts.learn(slot.index, n_drafted=len(share.draft) if end is None else n_kept, n_kept=n_kept)
         slot.next_token = token
         if end is not None:
             self._finish(slot, end)

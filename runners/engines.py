@@ -8,8 +8,11 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from actors.errors import LoadFailed
+from actors.log import get_logger
 from actors.messages.model import JobRef, LoadPlan, RunnerUse
 from actors.messages.runner_to_scheduler import Outcome
+from runners.draft_model import DraftModel
 from runners.embedder import Embedder
 from runners.embedding_jobs import PreparedEmbedding
 from runners.embedding_shape import embedding_shape
@@ -18,6 +21,8 @@ from runners.jobs import PreparedJob
 from runners.llama.adapters import Adapters
 from runners.llama.model import Model
 from runners.outbox import Outbox
+
+log = get_logger(__name__)
 
 
 class Engines:
@@ -32,6 +37,7 @@ class Engines:
         *,
         is_embedding: bool,
         adapters: Sequence[str] = (),
+        draft_path: str = "",
     ) -> None:
         """Allocate what the model needs at once.
 
@@ -42,7 +48,10 @@ class Engines:
         self._embedder = Embedder(model, plan, embedding_shape(model, plan), outbox, on_end, adapters=loaded)
         # llama.cpp aborts with fewer tokens in a batch than there are sequences.
         roomy = msgspec.structs.replace(plan, n_batch=max(plan.n_batch, plan.n_slots))
-        self._generator = None if is_embedding else Engine(model, roomy, outbox, on_end, adapters=loaded)
+        draft_model = None if is_embedding or not draft_path else _draft_model(draft_path, model, roomy)
+        self._generator = (
+            None if is_embedding else Engine(model, roomy, outbox, on_end, adapters=loaded, draft_model=draft_model)
+        )
         if is_embedding:
             self._embedder.open()
 
@@ -89,3 +98,12 @@ class Engines:
         if self._generator is not None:
             self._generator.close()
         self._embedder.close()
+
+
+def _draft_model(path: str, model: Model, plan: LoadPlan) -> DraftModel | None:
+    """Load a draft model; one that does not fit is left out, because answers need none."""
+    try:
+        return DraftModel(path, model, plan)
+    except LoadFailed as error:
+        log.error("the model answers without its DRAFT: %s", error)
+        return None

@@ -27,6 +27,8 @@ class Share:
     n_tokens: int
     draft: tuple[int, ...] = ()
     """Guesses at what follows the slot's next token, counted in `n_tokens`."""
+    is_modelled: bool = False
+    """Whether a draft model guessed them."""
 
 
 def pack(slots: Sequence[Slot], *, capacity: int, prefill_tokens: int) -> list[Share]:

@@ -87,6 +87,7 @@ class PromptPreparer:
             prompt=[*tokens, *resumed],
             n_resumed=len(resumed),
             spans=prompt.spans,
+            most_drafted=body.most_drafted,
             sampling=_with_seed(body.sampling),
             max_new_tokens=room if body.num_predict < 0 else min(body.num_predict, room),
             stop=body.stop,

@@ -182,6 +182,8 @@ class JobBody(msgspec.Struct, frozen=True, kw_only=True, tag="generate"):
     """The caller's own context limit, at most the runner's."""
     adapters: tuple[AdapterUse, ...] | None = None
     """LoRA files to use for this job; None: the model's own."""
+    most_drafted: int | None = None
+    """Guessed tokens in a step at most, 0 for no speculation; None: as many as pay."""
     return_context: bool = False
     visible_tokens: tuple[str, ...] = ()
     """Control tokens that the answer's text shall show, because its parser looks for them."""

@@ -37,6 +37,8 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
     is_embedding: bool = False
     adapters: tuple[str, ...] = ()
     """LoRA files that are part of the model, used at full strength unless a job says otherwise."""
+    draft_path: str = ""
+    """A small model of the same vocabulary that guesses for this one; empty: none."""
     projector_paths: tuple[str, ...] = ()
     """Multimodal projectors; the first is used."""
     details: ModelDetails = ModelDetails()

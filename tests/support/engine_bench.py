@@ -7,6 +7,7 @@ from actors.messages.job import SamplingOptions
 from actors.messages.model import JobRef, LoadPlan
 from actors.messages.runner_to_gateway import Delta, Finished, Part, Step
 from actors.messages.runner_to_scheduler import Outcome
+from runners.draft_model import DraftModel
 from runners.engine import Engine
 from runners.jobs import PreparedJob
 from runners.llama.model import Model
@@ -19,13 +20,16 @@ GREEDY = SamplingOptions(temperature=0)
 class Bench:
     """An engine on the test's own thread, and everything that it said."""
 
-    def __init__(self, path: Path, plan: LoadPlan, *, costs: StepCosts | None = None) -> None:
+    def __init__(
+        self, path: Path, plan: LoadPlan, *, costs: StepCosts | None = None, draft: Path | None = None
+    ) -> None:
         self.model = Model(str(path), plan)
         self.parts: list[Part] = []
         self.outcomes: dict[str, Outcome] = {}
         self._codec: Codec[Step] = Codec(Step)
         self.outbox = Outbox(self._send)
-        self.engine = Engine(self.model, plan, self.outbox, self._on_end, costs=costs)
+        draft_model = DraftModel(str(draft), self.model, plan) if draft else None
+        self.engine = Engine(self.model, plan, self.outbox, self._on_end, costs=costs, draft_model=draft_model)
 
     def job(self, name: str, text: str, *, n_tokens: int, stop: tuple[str, ...] = ()) -> PreparedJob:
         """Prepare a chat turn."""
