@@ -5,8 +5,9 @@ and never reaches native code: magic and version, counts, string and array lengt
 nested arrays, unique keys and names, shapes without overflow, and tensors that follow each other without gap or overlap
 and end inside the file. Tensor data is not read.
 
-Memory is bounded by `_KEPT_BYTES` whatever the file says. Long arrays (a vocabulary) are skipped and kept as `Omitted`
-unless asked for; that makes the difference between 10 ms and 100 ms for 50,000 tokens.
+Whatever a file says, reading it takes less than 50 MB and a second: what is kept is counted in bytes, and what only
+takes time (tensors, strings that are skipped, floats to be shortened) in numbers. Long arrays (a vocabulary) are skipped
+and kept as `Omitted` unless asked for; that makes the difference between 10 ms and 100 ms for 50,000 tokens.
 
 Source: GGUF specification, versions 2 and 3, little-endian, and `gguf.cpp` of llama.cpp (October 2026).
 """
@@ -27,15 +28,16 @@ DEFAULT_ALIGNMENT = 32
 _VERSIONS = (2, 3)
 _LARGEST_VERSION = 0xFFFF  # a byte-swapped version is larger than this
 _MAX_KEYS = 1 << 16
-_MAX_TENSORS = 1 << 17
-_MAX_STRINGS = 1 << 24  # of all arrays together; keeps a hostile file below two seconds
+_MAX_TENSORS = 1 << 15  # the largest mixtures have 3,000
+_MAX_STRINGS = 1 << 21  # of all arrays together; twice what the largest vocabularies have, with their merges
+_MAX_SHORTENED = 1 << 16  # 32-bit floats of all arrays together, which take 2 us each
 _MAX_KEY_BYTES = 0xFFFF  # the specification's
 _MAX_NAME_BYTES = 63  # GGML_MAX_NAME, less the final NUL
 _MAX_DIMENSIONS = 4
 _MAX_ELEMENTS = 1 << 63
 _SHORT_ARRAY = 1024  # per-layer facts are kept, vocabularies are not
-_LONGEST_STRING_BYTES = 8 << 20  # the longest chat template seen is 60 kB
-_KEPT_BYTES = 32 << 20
+_LONGEST_STRING_BYTES = 2 << 20  # the longest chat template seen is 60 kB
+_KEPT_BYTES = 12 << 20
 _KEPT_ARRAY_BYTES = 256 << 20
 _OBJECT_BYTES = 64  # what CPython adds to a short string
 _WHOLE_WINDOW_BYTES = 4 << 20  # the header of a 50,000-token model fits into one read
@@ -154,6 +156,7 @@ class _Reader:
         self._kept_bytes = 0
         self._array_bytes = array_bytes
         self._strings = _MAX_STRINGS
+        self._shortened = _MAX_SHORTENED if not array_bytes else _MAX_STRINGS
 
     def read(self, *, whole: bool) -> GgufFile:
         version, n_tensors, n_keys = self._counts()
@@ -239,9 +242,11 @@ class _Reader:
         if number == STRING:
             return self._string_array(length)
         n_bytes = length * SCALARS[number].size
-        if not self._keeps(length, cost_bytes=length * _OBJECT_BYTES):
+        affordable = number != FLOAT32 or length <= self._shortened
+        if not affordable or not self._keeps(length, cost_bytes=length * _OBJECT_BYTES):
             self._cursor.skip(n_bytes)
             return Omitted(VALUE_NAMES[number], length)
+        self._shortened -= length if number == FLOAT32 else 0
         return tuple(self._scalar(number, key) for _ in range(length))
 
     def _string_array(self, length: int) -> Value:

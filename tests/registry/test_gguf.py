@@ -137,7 +137,7 @@ def test_read_gguf_cut_at_any_byte_raises(write_gguf: WriteGguf, tmp_path: Path)
         (_file(_key("a", 9, struct.pack("<IQ", 77, 1))), "unknown type 77"),
         (_file(_key("a", 9, struct.pack("<IQ", 4, 1 << 62))), "announces more"),
         (_file(_key("a", 9, struct.pack("<IQ", 8, 1 << 62))), "too many"),
-        (_file(_key("a", 9, struct.pack("<IQ", 8, 1 << 22))), "announces more"),
+        (_file(_key("a", 9, struct.pack("<IQ", 8, 1 << 20))), "announces more"),
         (_file(_key("a", 9, struct.pack("<IQ", 8, 2000) + struct.pack("<Q", (1 << 64) - 9) * 2000)), "announces more"),
         (_file(_key("general.alignment", 4, struct.pack("<I", 0))), "power of two"),
         (_file(_key("general.alignment", 4, struct.pack("<I", 24))), "power of two"),
@@ -211,3 +211,64 @@ def test_read_gguf_damaged_file_never_raises_anything_else(
     for reader in (read_gguf, read_gguf_head):
         with contextlib.suppress(InvalidGguf):
             reader(path)
+
+
+_HOSTILE_NUMBERS = [0, 1, 9, 1 << 15, 1 << 20, 1 << 31, (1 << 32) - 1, 1 << 32, (1 << 63) - 1, 1 << 63, (1 << 64) - 1]
+
+
+@given(data=st.data())
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_read_gguf_hostile_number_anywhere_is_read_or_refused(data: st.DataObject, tmp_path: Path) -> None:
+    """Counts, lengths, types, dimensions and offsets may be anything; a file cut anywhere may follow."""
+    array = struct.pack("<IQ", 8, 2) + _text("a") + _text("b")
+    content = bytearray(
+        _file(
+            _key("general.alignment", 4, struct.pack("<I", 64)),
+            _key("k", 9, array),
+            _key("f", 9, struct.pack("<IQ3f", 6, 3, 1.0, 2.0, 3.0)),
+            tensors=(_tensor("t"), _tensor("u", offset=64)),
+            tail=200,
+        )
+    )
+    for _ in range(data.draw(st.integers(1, 3))):
+        width = data.draw(st.sampled_from([4, 8]))
+        number = data.draw(st.sampled_from(_HOSTILE_NUMBERS)) % (1 << 8 * width)
+        position = data.draw(st.integers(4, len(content) - width))
+        content[position : position + width] = number.to_bytes(width, "little")
+    path = tmp_path / "hostile.gguf"
+    path.write_bytes(content[: data.draw(st.just(len(content)) | st.integers(0, len(content)))])
+    for reader in (read_gguf, read_gguf_head):
+        with contextlib.suppress(InvalidGguf):
+            reader(path)
+
+
+def _many_tensors() -> bytes:
+    tensors = tuple(_tensor(f"t{number}" + "x" * 50, offset=32 * number) for number in range(1 << 15))
+    return _file(tensors=tensors, tail=32 << 15)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        _many_tensors,
+        lambda: _file(*[_key(f"k{number}", 10, bytes(8)) for number in range(1 << 16)]),
+        lambda: _file(*[_key(f"k{number}", 9, struct.pack("<IQ", 6, 1024) + b"\x55" * 4096) for number in range(500)]),
+        lambda: _file(
+            *[_key(f"k{number}", 8, struct.pack("<Q", 2 << 20) + b"\xff" * (2 << 20)) for number in range(9)]
+        ),
+    ],
+    ids=["tensors", "keys", "floats", "bytes that are no text"],
+)
+def test_read_gguf_largest_files_stay_below_fifty_megabytes(
+    read: Callable[[bytes], GgufFile], make: Callable[[], bytes]
+) -> None:
+    """What is allowed at most, or refused on the way there, takes little memory."""
+    content = make()
+    tracemalloc.start()
+    try:
+        with contextlib.suppress(InvalidGguf):
+            read(content)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < 50 << 20
