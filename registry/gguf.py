@@ -6,7 +6,7 @@ nested arrays, unique keys and names, shapes without overflow, and tensors that 
 and end inside the file. Tensor data is not read.
 
 Whatever a file says, reading it takes less than 50 MB and a second: what is kept is counted in bytes, and what only
-takes time (tensors, strings that are skipped, floats to be shortened) in numbers. Long arrays (a vocabulary) are skipped
+takes time (tensors, strings passed over, floats to be shortened) in numbers. Long arrays (a vocabulary) are skipped
 and kept as `Omitted` unless asked for; that makes the difference between 10 ms and 100 ms for 50,000 tokens.
 
 Source: GGUF specification, versions 2 and 3, little-endian, and `gguf.cpp` of llama.cpp (October 2026).
