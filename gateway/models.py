@@ -16,10 +16,12 @@ from gateway.parse.dialect import Dialect
 from registry.adapters import check_adapter
 from registry.capabilities import EMBEDDING, THINKING, capabilities_of
 from registry.engine import CHAT_TEMPLATE, PromptEngine, go_template_of, prompt_engine
-from registry.estimate import kv_bytes_per_token, n_ctx_train, n_layers
+from registry.estimate import n_ctx_train, n_layers
+from registry.memory import cache_needs, compute_bytes, host_overhead_bytes
 from registry.model import InstalledModel
 from registry.store import Store
 
+_USUAL_CONTEXT_TOKENS = 4096
 _RANK = 4  # of GGUF's pooling types: a classifier over query and document
 
 T = TypeVar("T")
@@ -104,7 +106,7 @@ class Models:
         adapters = self.store.adapters(installed)
         for adapter in adapters:
             check_adapter(adapter, gguf, name=installed.name.shortest)
-        capabilities = capabilities_of(installed, gguf)
+        capabilities, cache = capabilities_of(installed, gguf), cache_needs(gguf)
         engine, jinja = prompt_engine(installed, gguf), gguf.text(CHAT_TEMPLATE)
         spec = ModelSpec(
             key=installed.load_key,
@@ -116,7 +118,10 @@ class Models:
             + sum(path.stat().st_size for path in (*installed.projectors, installed.draft) if path),
             n_layers=n_layers(gguf),
             n_ctx_train=n_ctx_train(gguf),
-            kv_bytes_per_token=kv_bytes_per_token(gguf),
+            kv_bytes_per_token=cache.whole_bytes_per_token,
+            state_bytes=cache.state_bytes,
+            overhead_bytes=host_overhead_bytes(gguf),
+            compute_bytes=compute_bytes(gguf, num_ctx=_USUAL_CONTEXT_TOKENS),
             is_embedding=EMBEDDING in capabilities,
             draft_path=str(installed.draft or ""),
             projector_paths=tuple(str(path) for path in installed.projectors),

@@ -1,14 +1,8 @@
-"""Sizes and limits that placement needs, computed from a GGUF header.
-
-The KV formula covers attention with any number of key-value heads per layer. Layers without heads (recurrent, hybrid)
-count as nothing, since their state does not grow with the context; a sliding window counts as a full one, as an upper
-bound.
-"""
+"""Facts that a GGUF header gives about a model: how many layers, tokens, parameters; what it is for."""
 
 from registry.gguf import GgufFile
 from registry.gguf_types import FILE_TYPES
 
-_F16_BYTES = 2
 _DEFAULT_CONTEXT_TOKENS = 2048  # for files that name none; old Llama conversions
 _MOST_LAYERS = 4096  # no model comes near; bounds the loop over a hostile number
 
@@ -44,25 +38,13 @@ def is_embedding(gguf: GgufFile) -> bool:
     return gguf.value("pooling_type") is not None
 
 
-def kv_bytes_per_token(gguf: GgufFile) -> int:
-    """Compute what one token takes in the KV cache over all layers, with keys and values of 16 bits."""
-    if gguf.value("attention.causal") is False:
-        return 0  # an encoder keeps no cache
-    heads = _per_layer(gguf, "attention.head_count", default=0)
-    kv_heads = _per_layer(gguf, "attention.head_count_kv", default=None) or heads
-    query_heads = max(heads, default=0)
-    head_length = embedding_length(gguf) // query_heads if query_heads else 0
-    key_length = _positive(gguf, "attention.key_length", head_length)
-    value_length = _positive(gguf, "attention.value_length", head_length)
-    return sum(kv_heads) * (key_length + value_length) * _F16_BYTES
-
-
-def _positive(gguf: GgufFile, key: str, default: int) -> int:
+def positive(gguf: GgufFile, key: str, default: int) -> int:
+    """Look up a key that must hold a positive integer."""
     value = gguf.integer(key)
     return value if value is not None and value > 0 else default
 
 
-def _per_layer(gguf: GgufFile, key: str, *, default: int | None) -> tuple[int, ...]:
+def per_layer(gguf: GgufFile, key: str, *, default: int | None) -> tuple[int, ...]:
     """Read a key that holds one number for all layers or one per layer; empty when absent and without default."""
     layers = n_layers(gguf)
     value = gguf.value(key)

@@ -32,6 +32,12 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
     n_ctx_train: int
     kv_bytes_per_token: int
     """Keys and values of one token over all layers, for f16 caches."""
+    state_bytes: int = 0
+    """Of one sequence in recurrent layers, whatever its length."""
+    overhead_bytes: int = 0
+    """Estimate of what its runner takes of a host's memory beside weights and cache; 0: not known."""
+    compute_bytes: int = 0
+    """Buffers that a device needs for one batch."""
     expert_bytes: int = 0
     """How much of the weights are experts, of which a token uses few."""
     is_embedding: bool = False

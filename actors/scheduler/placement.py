@@ -109,12 +109,13 @@ def n_batch_for(model: ModelSpec, options: LoadOptions, num_ctx: int) -> int:
 def kv_bytes(model: ModelSpec, num_ctx: int, n_slots: int) -> int:
     """Give the size of the cache; an embedding model has one for all its slots."""
     padded = -(-num_ctx // _CONTEXT_PADDING_TOKENS) * _CONTEXT_PADDING_TOKENS
-    return padded * (1 if model.is_embedding else n_slots) * model.kv_bytes_per_token
+    n_sequences = 1 if model.is_embedding else n_slots
+    return n_sequences * (padded * model.kv_bytes_per_token + model.state_bytes)
 
 
 def overhead_bytes(model: ModelSpec) -> int:
-    """Estimate all that is neither weights nor cache."""
-    return _OVERHEAD_BYTES + model.weights_bytes // _OVERHEAD_SHARE
+    """Estimate all that is neither weights nor cache, on a host."""
+    return model.overhead_bytes or _OVERHEAD_BYTES + model.weights_bytes // _OVERHEAD_SHARE
 
 
 def size_bytes(model: ModelSpec, num_ctx: int, n_slots: int, known: Experience = NO_EXPERIENCE) -> int:
@@ -159,12 +160,12 @@ def placement_for(
     layout = _Layout(model, options, room, effort, is_spread=settings.sched_spread)
     num_ctx = num_ctx_for(model, options.num_ctx or default_num_ctx(room, settings, known))
     for n_slots in _slot_counts(model, num_ctx, room, settings, effort):
-        placement = layout.of(_Size(model, num_ctx, n_slots, known))
+        placement = layout.of(_Size(model, num_ctx, n_slots, known, bool(room.device_bytes)))
         if placement is not None:
             return placement
     while effort is Effort.ALONE and not options.num_ctx and num_ctx > REDUCED_CONTEXT_TOKENS:
         num_ctx = max(REDUCED_CONTEXT_TOKENS, num_ctx // 2)
-        placement = layout.of(_Size(model, num_ctx, 1, known))
+        placement = layout.of(_Size(model, num_ctx, 1, known, bool(room.device_bytes)))
         if placement is not None:
             return placement
     return None
@@ -186,6 +187,8 @@ class _Size:
     num_ctx: int
     n_slots: int
     known: Experience
+    has_devices: bool
+    """Whether buffers must be paid for as a device takes them; a host only gives what is used of them."""
 
     @property
     def movable_bytes(self) -> int:
@@ -195,7 +198,9 @@ class _Size:
     @property
     def overhead_bytes(self) -> int:
         known = self.known.overhead_bytes
-        return overhead_bytes(self.model) if known is None else known
+        if known is not None:
+            return known
+        return overhead_bytes(self.model) + (self.model.compute_bytes if self.has_devices else 0)
 
     @property
     def total_bytes(self) -> int:

@@ -7,6 +7,7 @@ import pytest
 
 from registry import estimate
 from registry.gguf import read_gguf
+from registry.memory import cache_needs
 
 WriteGguf = Callable[..., Path]
 
@@ -19,13 +20,13 @@ def test_kv_bytes_grouped_query_heads_count_key_value_heads(write_gguf: WriteGgu
         llama__attention__head_count=9,
         llama__attention__head_count_kv=3,
     )
-    assert estimate.kv_bytes_per_token(read_gguf(path)) == 30 * 3 * 64 * 2 * 2
+    assert cache_needs(read_gguf(path)).bytes_per_token == 30 * 3 * 64 * 2 * 2
 
 
 def test_kv_bytes_without_key_value_heads_count_all_heads(tiny_gguf: Path) -> None:
     """Absent, the number of key-value heads is the number of heads."""
     file = read_gguf(tiny_gguf)
-    assert estimate.kv_bytes_per_token(file) == 4 * 192 * 2 * 2
+    assert cache_needs(file).bytes_per_token == 4 * 192 * 2 * 2
     assert (estimate.n_layers(file), estimate.n_ctx_train(file), estimate.embedding_length(file)) == (4, 8192, 192)
     assert estimate.parameter_count(file) == 2_004_672
 
@@ -40,7 +41,7 @@ def test_kv_bytes_heads_per_layer_and_explicit_lengths(write_gguf: WriteGguf) ->
         llama__attention__key_length=32,
         llama__attention__value_length=16,
     )
-    assert estimate.kv_bytes_per_token(read_gguf(path)) == 4 * (32 + 16) * 2
+    assert cache_needs(read_gguf(path)).bytes_per_token == 4 * (32 + 16) * 2
 
 
 def test_kv_bytes_encoder_keeps_none(write_gguf: WriteGguf) -> None:
@@ -53,7 +54,7 @@ def test_kv_bytes_encoder_keeps_none(write_gguf: WriteGguf) -> None:
         bert__attention__causal=False,
         bert__pooling_type=1,
     )
-    assert estimate.kv_bytes_per_token(read_gguf(path)) == 0
+    assert cache_needs(read_gguf(path)).bytes_per_token == 0
     assert estimate.is_embedding(read_gguf(path))
 
 
@@ -63,7 +64,7 @@ def test_sizes_odd_metadata_reads_as_absent(write_gguf: WriteGguf, heads: object
     path = write_gguf(
         llama__block_count=2, llama__embedding_length=64, llama__attention__head_count=heads, llama__context_length=0
     )
-    assert estimate.kv_bytes_per_token(read_gguf(path)) == 0
+    assert cache_needs(read_gguf(path)).bytes_per_token == 0
     assert estimate.n_ctx_train(read_gguf(path)) > 0
 
 
@@ -71,4 +72,4 @@ def test_sizes_hostile_layer_count_is_bounded(write_gguf: WriteGguf) -> None:
     """Four billion layers do not make a list of four billion."""
     path = write_gguf(llama__block_count=(1 << 32) - 1, llama__embedding_length=64, llama__attention__head_count=4)
     assert estimate.n_layers(read_gguf(path)) < 1 << 20
-    assert estimate.kv_bytes_per_token(read_gguf(path)) > 0
+    assert cache_needs(read_gguf(path)).bytes_per_token > 0

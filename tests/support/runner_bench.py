@@ -123,7 +123,9 @@ async def runner_bench(run_dir: Path, weights: Path, *, n_slots: int = 2) -> Asy
 
 
 @contextlib.asynccontextmanager
-async def loading_bench(run_dir: Path, weights: Path, *, n_slots: int = 2) -> AsyncIterator[RunnerBench]:
+async def loading_bench(
+    run_dir: Path, weights: Path, *, n_slots: int = 2, kv_bytes_per_token: int = 1024
+) -> AsyncIterator[RunnerBench]:
     """Run a renderer and a runner of `weights`; the block begins at once."""
     renderer = f"ipc://{run_dir}/renderer.sock"
     model = ModelSpec(
@@ -134,7 +136,7 @@ async def loading_bench(run_dir: Path, weights: Path, *, n_slots: int = 2) -> As
         weights_bytes=0,
         n_layers=4,
         n_ctx_train=8192,
-        kv_bytes_per_token=1024,
+        kv_bytes_per_token=kv_bytes_per_token,
     )
     assignment = Assignment(
         runner_id="runner",
