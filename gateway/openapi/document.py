@@ -105,9 +105,9 @@ def _described(operation: Operation, schema: dict[str, Any] | None) -> dict[str,
             schema = {"allOf": [schema, {"required": list(operation.required)}]}
         content = {"schema": schema, "example": operation.example}
         described["requestBody"] = {"required": True, "content": {"application/json": content}}
-    elif operation.method == "POST":
-        blob = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
-        described["requestBody"] = {"required": True, "content": blob}
+    elif operation.upload:
+        content = {kind: {"schema": each} for kind, each in operation.upload.items()}
+        described["requestBody"] = {"required": True, "content": content}
     return described
 
 

@@ -11,12 +11,13 @@ from gateway.wire import anthropic_requests as anthropic
 from gateway.wire import inspection_requests as inspection
 from gateway.wire import native_requests as native
 from gateway.wire import openai_requests as openai
+from gateway.wire import responses_requests as responses
 from gateway.wire.request_json import RequestBody
 
 NDJSON = "application/x-ndjson"
 EVENTS = "text/event-stream"
 _TALK = [{"role": "user", "content": "Hello"}]
-_DIGEST = "sha256:" + "0" * 64
+_BYTES = {"application/octet-stream": {"type": "string", "format": "binary"}}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +32,8 @@ class Operation:
     """Fields without which the request is refused."""
     example: dict[str, Any] = field(default_factory=dict)
     """A small body that is answered, for a model called `smollm2`."""
+    upload: dict[str, Any] = field(default_factory=dict)
+    """Schemas by media type of a body that is no JSON."""
     streams: str | None = None
     """Media type of the answer when it comes in pieces."""
     reply: str | None = "application/json"
@@ -142,7 +145,9 @@ OPERATIONS = (
     _post("/api/pull", "Get a model from a registry", native.PullRequest, example={"model": "x"}, streams=NDJSON),
     _post("/api/push", "Put a model into a registry", native.PushRequest, example={"model": "x"}, streams=NDJSON),
     Operation(method="HEAD", path="/api/blobs/<digest>", summary="Ask whether a blob is stored", reply=None),
-    Operation(method="POST", path="/api/blobs/<digest>", summary="Store a blob", reply=None, success=(200, 201)),
+    Operation(
+        method="POST", path="/api/blobs/<digest>", summary="Store a blob", upload=_BYTES, reply=None, success=(200, 201)
+    ),
     _post(
         "/v1/chat/completions",
         "Continue a conversation, as OpenAI does",
@@ -159,6 +164,34 @@ OPERATIONS = (
         "model",
         example={"model": "smollm2", "prompt": "Hello"},
         streams=EVENTS,
+    ),
+    _post(
+        "/v1/responses",
+        "Answer, and keep the answer to go on from, as OpenAI does",
+        responses.ResponsesRequest,
+        "model",
+        example={"model": "smollm2", "input": "Hello"},
+        streams=EVENTS,
+    ),
+    _get("/v1/responses/<response_id>", "Give a kept answer"),
+    Operation(method="DELETE", path="/v1/responses/<response_id>", summary="Forget a kept answer"),
+    Operation(
+        method="POST",
+        path="/v1/audio/transcriptions",
+        summary="Write down what is said in a recording, as OpenAI does",
+        upload={
+            "multipart/form-data": {
+                "type": "object",
+                "properties": {
+                    "file": {"type": "string", "format": "binary"},
+                    "model": {"type": "string"},
+                    "language": {"type": "string"},
+                    "prompt": {"type": "string"},
+                    "response_format": {"type": "string"},
+                },
+                "required": ["file", "model"],
+            }
+        },
     ),
     _post(
         "/v1/embeddings",

@@ -11,7 +11,11 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 def _paths() -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for operation in OPERATIONS:
-        path = operation.path.replace("<digest>", "sha256:" + "0" * 64).replace("<name>", "smollm2")
+        path = (
+            operation.path.replace("<digest>", "sha256:" + "0" * 64)
+            .replace("<name>", "smollm2")
+            .replace("<response_id>", "resp_1")
+        )
         allowed = found.setdefault(path, set())
         allowed |= {operation.method, "HEAD"} if operation.method == "GET" else {operation.method}
     return found
