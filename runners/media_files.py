@@ -9,19 +9,18 @@ import enum
 import struct
 
 from actors.errors import InvalidRequest
+from runners.sound_files import check_sound, is_sound
 
 _MOST_PIXELS = 50_000_000
 """More than any camera's picture; unpacked it takes 150 MB."""
 MOST_MEDIA = 64
 """Images and sounds in one request."""
-_MOST_SOUND_BYTES = 64 << 20
-"""Half an hour of uncompressed speech."""
 
 _JPEG_SIZES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _JPEG_ALONE = frozenset({0x01, *range(0xD0, 0xD9)})
 _FORMATS = "send PNG, JPEG, GIF or BMP, or for sounds WAV, MP3 or FLAC"
 _JPEG_FILL = 0xFF
-_ID3, _MPEG_SYNC = b"ID3", 0xE0
+_MOST_SEGMENTS = 4096
 
 
 class Medium(enum.Enum):
@@ -37,20 +36,13 @@ def medium_of(content: bytes) -> Medium:
     Raises:
         InvalidRequest: it is neither a known image nor a known sound, it is cut off, or too large when unpacked.
     """
-    if _is_sound(content):
-        if len(content) > _MOST_SOUND_BYTES:
-            raise InvalidRequest(f"a sound of {len(content)} bytes is too long: send at most {_MOST_SOUND_BYTES} bytes")
+    if is_sound(content):
+        check_sound(content)
         return Medium.SOUND
     width, height = _size(content)
     if not 0 < width * height <= _MOST_PIXELS:
         raise InvalidRequest(f"an image of {width} x {height} pixels is too large: send at most {_MOST_PIXELS} pixels")
     return Medium.IMAGE
-
-
-def _is_sound(content: bytes) -> bool:
-    is_wave = content[:4] == b"RIFF" and content[8:12] == b"WAVE"
-    is_mpeg = content[:3] == _ID3 or (content[:1] == b"\xff" and len(content) > 1 and content[1] & 0xE0 == _MPEG_SYNC)
-    return is_wave or content[:4] == b"fLaC" or (is_mpeg and content[:2] != b"\xff\xd8")
 
 
 def _size(content: bytes) -> tuple[int, int]:
@@ -74,7 +66,7 @@ def _size(content: bytes) -> tuple[int, int]:
 def _jpeg_size(content: bytes) -> tuple[int, int]:
     """Walk the segments up to the frame header (ITU T.81, B.2.2)."""
     at = 2
-    while True:
+    for _ in range(_MOST_SEGMENTS):
         if content[at : at + 1] != b"\xff":
             raise InvalidRequest("the JPEG image is damaged: send the whole file")
         marker = struct.unpack_from("B", content, at + 1)[0]
@@ -87,3 +79,4 @@ def _jpeg_size(content: bytes) -> tuple[int, int]:
             at += 2
         else:
             at += 2 + struct.unpack_from(">H", content, at + 2)[0]
+    raise InvalidRequest("the JPEG image has too many segments: save it again")

@@ -12,7 +12,7 @@ import pytest
 
 from registry.create import CreateRequest, create
 from registry.store import Store
-from tests.support.pictures import huge_png, png
+from tests.support.pictures import huge_png, png, wav
 from tests.support.server import DEADLINE_S, RunningServer
 from tests.support.tiny_media import LLAVA_IMAGE_TOKENS, write_llava_projector
 
@@ -85,7 +85,8 @@ def test_several_images_and_raw_markers(client: ollama.Client, seeing: str) -> N
         (RED[:60], "damaged"),
         (huge_png(60_000, 60_000), "too large"),
         (b"RIFF\x00\x00\x00\x00WEBPVP8 ", "convert the image"),
-        (b"RIFF\x24\x00\x00\x00WAVEfmt ", "does not support audio"),
+        (wav(0.2, from_hz=100, to_hz=900), "does not support audio"),
+        (b"RIFF\x24\x00\x00\x00WAVEfmt ", "cut off"),
     ],
 )
 def test_what_is_no_image_is_a_clear_400_and_the_runner_lives(
