@@ -77,6 +77,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     tls_cert: Path | None = None
     """Certificate chain and key, both or neither; the gateway then speaks TLS only."""
     tls_key: Path | None = None
+    kv_memory_bytes: int | None = None
+    """Host memory in which each runner keeps conversations that left their slots; None: a share of the host's."""
+    kv_disk_bytes: int = 4 << 30
+    """Disk space for such conversations, of all runners together; 0 keeps none."""
+    kv_dir: Path | None = None
+    """Their folder; None keeps none on disk."""
     max_body_bytes: int = 64 << 20
     """Bound of a JSON request body; blobs are streamed and have none."""
 
@@ -129,6 +135,9 @@ def settings_from(environ: Mapping[str, str] = os.environ) -> Settings:
         pull_rate_bytes_s=env.count("LLAMACTOR_PULL_RATE", 0),
         tls_cert=_path(env.text("LLAMACTOR_TLS_CERT")) if env.text("LLAMACTOR_TLS_CERT") else None,
         tls_key=_path(env.text("LLAMACTOR_TLS_KEY")) if env.text("LLAMACTOR_TLS_KEY") else None,
+        kv_memory_bytes=env.count("LLAMACTOR_KV_MEMORY", 0) if env.text("LLAMACTOR_KV_MEMORY") else None,
+        kv_disk_bytes=env.count("LLAMACTOR_KV_DISK", 4 << 30),
+        kv_dir=_path_or_none(env.text("LLAMACTOR_KV_DIR") or _cache_dir(environ) + "/llamactor/kv"),
         max_body_bytes=env.count("LLAMACTOR_MAX_BODY", 64 << 20) or 64 << 20,
     )
 
@@ -144,6 +153,12 @@ def _kv_cache_type(env: "_Environment") -> str | None:
             f"OLLAMA_KV_CACHE_TYPE={name} needs flash attention: unset OLLAMA_FLASH_ATTENTION, or use f16"
         )
     return name
+
+
+def _cache_dir(environ: Mapping[str, str]) -> str:
+    """Give the user's cache folder, as the XDG base directory specification has it."""
+    given = environ.get("XDG_CACHE_HOME", "")
+    return given if given.startswith("/") else "~/.cache"
 
 
 def default_models() -> Path:

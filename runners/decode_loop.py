@@ -3,6 +3,7 @@
 import collections
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from actors.log import get_logger
 from actors.messages.gateway_to_runner import CancelAtRunner
@@ -13,10 +14,12 @@ from runners.admission import Admission, AnsweredJob, Arrival, RejectedJob
 from runners.commands import Cancel, Command, Ended, Event, Loaded, SetThreads, Stop
 from runners.engines import Engines
 from runners.jobs import PreparedJob
-from runners.llama.binding import start_backend
+from runners.llama.binding import build, start_backend
 from runners.llama.model import Model
 from runners.outbox import Outbox
 from runners.publisher import Publisher, Subscribed, Unsubscribed
+from runners.saved import SavedSequences
+from runners.tier import Tier
 
 log = get_logger(__name__)
 
@@ -54,6 +57,7 @@ class DecodeLoop:
                 self._outbox,
                 self._ended,
                 is_embedding=assignment.model.is_embedding,
+                tier=_tier_of(assignment),
                 adapters=assignment.model.adapters,
                 draft_path=assignment.model.draft_path,
             )
@@ -164,3 +168,13 @@ class DecodeLoop:
         if not is_flushed:
             timeout_s = _BLOCKED_WAIT_S
         self._publisher.wait(timeout_s)
+
+
+def _tier_of(assignment: Assignment) -> Tier:
+    """Open the KV tier of the model as it is loaded: what must agree for saved cells to fit is its identity."""
+    given, model, plan = assignment.kv_tier, assignment.model, assignment.plan
+    if model.is_embedding:
+        return Tier(memory_bytes=0)
+    identity = f"{model.key} slots={plan.n_slots} llama.cpp={build()}"
+    disk = SavedSequences(Path(given.folder), identity, limit_bytes=given.disk_bytes) if given.folder else None
+    return Tier(memory_bytes=given.memory_bytes, disk=disk)

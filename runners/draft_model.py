@@ -14,7 +14,7 @@ from runners.llama.batch import Batch
 from runners.llama.context import Context
 from runners.llama.greedy import Greedy
 from runners.llama.model import Model
-from runners.slots import common_prefix
+from runners.radix import common_prefix
 
 _FIRST_NUM_CTX = 512
 _FOLLOWED_PER_CALL = 128

@@ -31,9 +31,11 @@ from runners.media_step import media_part
 from runners.model_drafts import ModelDrafts
 from runners.outbox import Ending, Outbox
 from runners.packing import PrefillBudget, Share, pack
-from runners.slots import Slot, common_prefix, slot_for
+from runners.prefixes import Prefixes
+from runners.slots import Slot, slot_for
 from runners.speculate import StepCosts, with_drafts
 from runners.stops import StopMatcher
+from runners.tier import Tier
 
 FIRST_NUM_CTX = SHORT_CTX
 """Tokens per slot until the cache grows: a question and its answer."""
@@ -55,6 +57,7 @@ class Engine:
         costs: StepCosts | None = None,
         draft_model: DraftModel | None = None,
         adapters: Adapters | None = None,
+        tier: Tier | None = None,
     ) -> None:
         """Allocate the cache at its first size; `costs` are what steps take, if not as measured here.
 
@@ -63,6 +66,7 @@ class Engine:
         """
         self._model = model
         self._adapters = adapters or Adapters(model)
+        self._prefixes = Prefixes(model, tier or Tier(memory_bytes=0))
         self._turns = 0
         self._plan = plan
         # What a device has free now may be taken later.
@@ -76,6 +80,7 @@ class Engine:
         self._costs = costs or StepCosts()
         self._model_drafts = ModelDrafts(draft_model) if draft_model is not None else None
         self._released = 0
+        self._is_closed = False
         self._n_decoded = 0
         self._reported = (0, time.perf_counter_ns())
 
@@ -110,16 +115,19 @@ class Engine:
         if slot is None:
             return False
         if slot.adapters != adapters:
-            self._clear(slot)
+            self._prefixes.clear(slot, self._context)
             slot.adapters = adapters
         self._make_room(min(len(job.prompt) + _ANSWER_TOKENS, self._plan.num_ctx))
-        n_cached = self._reuse(slot, job)
+        n_cached = self._prefixes.begin(slot, job, self._slots, self._context)
+        leader, leader_tokens = self._prefixes.leader_of(job, self._slots, n_cached=n_cached) or (None, 0)
         slot.job = RunningJob(
             prepared=job,
             sampler=Sampler(self._model, job.sampling, prompt=job.text_tokens, num_ctx=self._plan.num_ctx),
             stops=StopMatcher(job.stop),
             admitted_ns=time.perf_counter_ns(),
             cached_tokens=n_cached,
+            leader=leader,
+            leader_tokens=leader_tokens,
             lookup=PromptLookup(job.prompt) if self._speculates(job) else None,
         )
         self._replay(slot.job)
@@ -212,7 +220,11 @@ class Engine:
         small.close()
 
     def close(self) -> None:
-        """Free the cache and the samplers of whatever still runs; the model stays the caller's."""
+        """Keep what can be kept and free cache and samplers; the model stays the caller's. Idempotent."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self._prefixes.keep_all(self._slots, self._context)
         for slot in self._slots:
             if slot.job is not None:
                 slot.job.sampler.close()
@@ -231,6 +243,8 @@ class Engine:
             self.grow(min(self._plan.num_ctx, max(_SECOND_NUM_CTX, power_of_two)))
 
     def _pack(self) -> list[Share]:
+        for slot in self._prefixes.catch_up(self._slots, self._context):
+            self._tell_prefill(slot)
         slots = self._slots_in_turn()
         n_decoding = sum(slot.is_decoding for slot in slots)
         shares = pack(
@@ -396,7 +410,7 @@ class Engine:
             if job is not None:
                 self._outbox.end(job.ref, failure)
                 self._release(share.slot, Outcome.FAILED)
-            self._clear(share.slot)
+            self._prefixes.clear(share.slot, self._context)
 
     def _release(self, slot: Slot, outcome: Outcome) -> None:
         job = slot.job
@@ -406,20 +420,5 @@ class Engine:
         self._released += 1
         slot.last_used = self._released
         if not job.prepared.counts_places:
-            self._clear(slot)  # whoever took over its cells would count their positions wrongly
+            self._prefixes.clear(slot, self._context)  # whoever took over its cells would count their positions wrongly
         self._on_end(job.ref, outcome)
-
-    def _reuse(self, slot: Slot, job: PreparedJob) -> int:
-        """Cut the slot's history to what the prompt shares with it; return how many tokens that spares."""
-        # The last prompt token is always decoded: its logits give the first answer token.
-        shared = job.whole_media(min(common_prefix(job.prompt, slot.tokens), len(job.prompt) - 1))
-        if shared < len(slot.tokens):
-            if not self._context.cut(slot.index, keep_tokens=shared) or self._context.first_position(slot.index) > 0:
-                self._clear(slot)  # this memory keeps a state or a window that cannot be cut there
-                return 0
-            del slot.tokens[shared:]
-        return shared
-
-    def _clear(self, slot: Slot) -> None:
-        self._context.cut(slot.index, keep_tokens=0)
-        slot.tokens.clear()

@@ -21,6 +21,7 @@ from runners.jobs import PreparedJob
 from runners.llama.adapters import Adapters
 from runners.llama.model import Model
 from runners.outbox import Outbox
+from runners.tier import Tier
 
 log = get_logger(__name__)
 
@@ -36,6 +37,7 @@ class Engines:
         on_end: Callable[[JobRef, Outcome], None],
         *,
         is_embedding: bool,
+        tier: Tier | None = None,
         adapters: Sequence[str] = (),
         draft_path: str = "",
     ) -> None:
@@ -50,7 +52,9 @@ class Engines:
         roomy = msgspec.structs.replace(plan, n_batch=max(plan.n_batch, plan.n_slots))
         draft_model = None if is_embedding or not draft_path else _draft_model(draft_path, model, roomy)
         self._generator = (
-            None if is_embedding else Engine(model, roomy, outbox, on_end, adapters=loaded, draft_model=draft_model)
+            None
+            if is_embedding
+            else Engine(model, roomy, outbox, on_end, adapters=loaded, draft_model=draft_model, tier=tier)
         )
         if is_embedding:
             self._embedder.open()

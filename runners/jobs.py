@@ -92,6 +92,9 @@ class RunningJob:
     generated: list[int] = dataclasses.field(default_factory=list)
     first_token_ns: int = 0
     """Clock when the prompt was done and the first token sampled; 0 before."""
+    leader: "RunningJob | None" = None
+    """The job that evaluates the beginning of this one's prompt; this one waits until that has `leader_tokens`."""
+    leader_tokens: int = 0
     lookup: PromptLookup | None = None
     """Guesses at the next tokens; None for a job that does not speculate."""
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from runners.jobs import RunningJob
 from runners.llama.adapters import NO_ADAPTERS, AdapterSet
 from runners.media import MediaSpan, span_at
+from runners.radix import common_prefix
 
 HOLE_COST_TOKENS = 32
 """Prefill of so many tokens takes about as long as a hole between running slots costs an answer of usual length."""
@@ -42,30 +43,15 @@ class Slot:
 
     def remaining_prompt(self) -> int:
         """Count the prompt tokens that are to go into the cache next: up to a medium, or to the end."""
-        if self.job is None or self.is_decoding:
+        if self.job is None or self.is_decoding or self.job.leader is not None:
             return 0
         return self.job.prepared.text_end(len(self.tokens)) - len(self.tokens)
 
     def next_medium(self) -> MediaSpan | None:
         """Give the medium that is to go into the cache next, or on; None when text is next."""
-        if self.job is None or self.is_decoding or not self.job.prepared.spans:
+        if self.job is None or self.is_decoding or self.job.leader is not None or not self.job.prepared.spans:
             return None
         return span_at(self.job.prepared.spans, len(self.tokens))
-
-
-def common_prefix(left: Sequence[int], right: Sequence[int]) -> int:
-    """Count the leading tokens that two sequences share."""
-    limit = min(len(left), len(right))
-    if left[:limit] == right[:limit]:
-        return limit
-    low, high = 0, limit  # invariant: the first `low` agree, the first `high` do not
-    while high - low > 1:
-        middle = (low + high) // 2
-        if left[low:middle] == right[low:middle]:
-            low = middle
-        else:
-            high = middle
-    return low
 
 
 def slot_for(prompt: Sequence[int], slots: Sequence[Slot], *, adapters: AdapterSet = NO_ADAPTERS) -> Slot | None:

@@ -9,15 +9,18 @@ import trio
 
 from actors.codec import encode
 from actors.errors import Draining, LlamactorError, LoadFailed
+from actors.launcher.facts import memory
 from actors.launcher.forkserver import ForkedProcess
 from actors.launcher.spare import Spare
 from actors.log import get_logger
-from actors.messages.launcher_to_runner import Assignment
+from actors.messages.launcher_to_runner import Assignment, KvTier
 from actors.messages.launcher_to_scheduler import RunnerExited
 from actors.messages.scheduler_to_launcher import StartRunner
 from actors.settings import Settings
 
 _MAX_REMEMBERED = 1000
+_KV_MEMORY_PART = 32
+"""Each runner keeps conversations in so large a part of the host's memory at most."""
 _RUNNER_ID = re.compile(r"[A-Za-z0-9_-]{1,27}")  # part of a socket's path, which the settings leave so much room for
 _NO_PROCESS = -1
 """Exit status of a runner that never was a process."""
@@ -119,6 +122,7 @@ class Runners:
             endpoint=f"ipc://{self._socket_path(order.runner_id)}",
             renderer_endpoint=self._renderer_endpoint,
             drain_timeout_s=self._settings.drain_timeout_s,
+            kv_tier=_kv_tier(self._settings),
             debug=self._settings.debug,
         )
         try:
@@ -153,3 +157,9 @@ class Runners:
 
     def _socket_path(self, runner_id: str) -> Path:
         return self._settings.run_dir / f"runner-{runner_id}.sock"
+
+
+def _kv_tier(settings: Settings) -> KvTier:
+    share_bytes = memory()[0] // _KV_MEMORY_PART if settings.kv_memory_bytes is None else settings.kv_memory_bytes
+    folder = None if settings.kv_dir is None or not settings.kv_disk_bytes else str(settings.kv_dir)
+    return KvTier(memory_bytes=share_bytes, disk_bytes=settings.kv_disk_bytes, folder=folder)

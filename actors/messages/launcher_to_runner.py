@@ -5,6 +5,14 @@ import msgspec
 from actors.messages.model import LoadPlan, ModelSpec
 
 
+class KvTier(msgspec.Struct, frozen=True, kw_only=True):
+    """Where and how much a runner keeps of conversations that left their slots."""
+
+    memory_bytes: int = 0
+    disk_bytes: int = 0
+    folder: str | None = None
+
+
 class Assignment(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Load this model and serve it."""
 
@@ -17,6 +25,7 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     renderer_endpoint: str
     """Where the host's template renderer listens."""
     drain_timeout_s: float
+    kv_tier: KvTier = KvTier()
     debug: bool = False
 
 

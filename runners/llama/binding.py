@@ -6,6 +6,7 @@ log lines go to ours at DEBUG; the last few warnings and errors are kept, becaus
 
 import collections
 import ctypes
+import importlib.metadata
 import logging
 import re
 
@@ -57,3 +58,8 @@ def load_error(what: str, *, remedy: str = "", **fields: FieldValue) -> LoadFail
 def build_flags() -> str:
     """Say which instruction sets and devices this llama.cpp was built for."""
     return str(native.llama_print_system_info().decode())
+
+
+def build() -> str:
+    """Name the llama.cpp that is loaded: cells that another one saved may mean something else."""
+    return importlib.metadata.version("llama_cpp_python")

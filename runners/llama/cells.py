@@ -45,8 +45,14 @@ class _Cursor:
         return int(struct.unpack(f"<{code}", self.take(struct.calcsize(code)))[0])
 
 
-def convert(state: bytes, *, value_type: int, transposed: bool) -> bytes:
+def convert(state: bytes, *, value_type: int, transposed: bool, n_positions: int | None = None) -> bytes:
     """Rewrite a sequence's state so that its values have another type and order; keys stay as they are.
+
+    Args:
+        state: what llama.cpp serialised.
+        value_type: enum ggml_type of the values, f16 or bf16.
+        transposed: whether the values of one dimension shall lie side by side, as without flash attention.
+        n_positions: cells from this position on are left out.
 
     Raises:
         DecodeFailed: it is not such a state, or has types other than f16 and bf16.
@@ -54,36 +60,41 @@ def convert(state: bytes, *, value_type: int, transposed: bool) -> bytes:
     cursor = _Cursor(state)
     out: list[bytes | memoryview] = [cursor.take(_HEAD_BYTES)]
     while not cursor.is_done:
-        _convert_cache(cursor, out, value_type=value_type, transposed=transposed)
+        _convert_cache(cursor, out, value_type=value_type, transposed=transposed, n_positions=n_positions)
     return b"".join(out)
 
 
-def _convert_cache(cursor: _Cursor, out: list[bytes | memoryview], *, value_type: int, transposed: bool) -> None:
+def _convert_cache(
+    cursor: _Cursor, out: list[bytes | memoryview], *, value_type: int, transposed: bool, n_positions: int | None
+) -> None:
     n_streams = cursor.number("I")
     out.append(struct.pack("<I", n_streams))
     for _ in range(n_streams):
         n_cells = cursor.number("I")
-        out.append(struct.pack("<I", n_cells))
         if not n_cells:
+            out.append(struct.pack("<I", 0))
             continue
-        out.append(_cell_heads(cursor, n_cells))
+        heads = [_cell_head(cursor) for _ in range(n_cells)]
+        chosen = [i for i, (position, _) in enumerate(heads) if n_positions is None or position < n_positions]
+        out.append(struct.pack("<I", len(chosen)))
+        out += [heads[i][1] for i in chosen]
         was_transposed, n_layers = bool(cursor.number("I")), cursor.number("I")
-        out.append(struct.pack("<II", transposed, n_layers))
+        out += [struct.pack("<II", transposed, n_layers)] if chosen else []
         for _ in range(n_layers):
             start = cursor.take(12)
-            out += [start, cursor.take(struct.unpack("<iQ", start)[1] * n_cells)]
+            row_bytes = struct.unpack("<iQ", start)[1]
+            rows = np.frombuffer(cursor.take(row_bytes * n_cells), dtype=np.uint8).reshape(n_cells, row_bytes)
+            out += [start, rows[chosen].tobytes()] if chosen else []
         for _ in range(n_layers):
-            values = _read_values(cursor, n_cells, was_transposed=was_transposed)
-            out += _write_values(values, value_type=value_type, transposed=transposed)
+            values = _read_values(cursor, n_cells, was_transposed=was_transposed)[chosen]
+            out += _write_values(values, value_type=value_type, transposed=transposed) if chosen else []
 
 
-def _cell_heads(cursor: _Cursor, n_cells: int) -> bytes:
-    heads = bytearray()
-    for _ in range(n_cells):
-        head = cursor.take(8)
-        heads += head
-        heads += cursor.take(4 * struct.unpack("<iI", head)[1])
-    return bytes(heads)
+def _cell_head(cursor: _Cursor) -> tuple[int, bytes]:
+    """Give a cell's position and its head as it stands."""
+    head = bytes(cursor.take(8))
+    position, n_sequences = struct.unpack("<iI", head)
+    return position, head + bytes(cursor.take(4 * n_sequences))
 
 
 def _read_values(cursor: _Cursor, n_cells: int, *, was_transposed: bool) -> "np.ndarray[Any, np.dtype[np.float32]]":

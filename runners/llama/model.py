@@ -66,6 +66,8 @@ class Model:
         self.chat_template: str | None = template.decode("utf-8", "replace") if template else None
         template = native.llama_model_chat_template(self.handle, b"rerank")
         self.rerank_template: str | None = template.decode("utf-8", "replace") if template else None
+        self.n_swa: int = native.llama_model_n_swa(self.handle)
+        """Tokens that a sliding window spans, 0 where attention sees all."""
         self.keeps_state: bool = native.llama_model_is_recurrent(self.handle) or native.llama_model_is_hybrid(
             self.handle
         )

@@ -28,6 +28,7 @@ class Llamactor(Server):
         ours = {
             "OLLAMA_HOST": f"127.0.0.1:{port}",
             "OLLAMA_MODELS": str(workspace / "store"),
+            "LLAMACTOR_KV_DIR": str(workspace / "kv"),
             "OLLAMA_KEEP_ALIVE": "-1",
             "LLAMACTOR_RUN_DIR": str(workspace / "run"),
             "PYTHONPATH": str(ROOT),

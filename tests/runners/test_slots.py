@@ -2,24 +2,13 @@
 
 from typing import cast
 
-from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runners.jobs import RunningJob
-from runners.slots import HOLE_COST_TOKENS, Slot, common_prefix, slot_for
+from runners.slots import HOLE_COST_TOKENS, Slot, slot_for
 
 _BUSY = cast("RunningJob", object())
 _TOKENS = st.lists(st.integers(0, 3), max_size=40)
-
-
-@settings(max_examples=300, deadline=None)
-@given(left=_TOKENS, right=_TOKENS)
-def test_common_prefix_agrees_with_counting(left: list[int], right: list[int]) -> None:
-    """Bisection finds what counting finds."""
-    expected = 0
-    while expected < min(len(left), len(right)) and left[expected] == right[expected]:
-        expected += 1
-    assert common_prefix(left, right) == expected
 
 
 def test_slot_for_long_shared_prefix_takes_the_warm_slot() -> None:

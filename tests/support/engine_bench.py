@@ -13,6 +13,7 @@ from runners.jobs import PreparedJob
 from runners.llama.model import Model
 from runners.outbox import Outbox
 from runners.speculate import StepCosts
+from runners.tier import Tier
 
 GREEDY = SamplingOptions(temperature=0)
 
@@ -21,7 +22,13 @@ class Bench:
     """An engine on the test's own thread, and everything that it said."""
 
     def __init__(
-        self, path: Path, plan: LoadPlan, *, costs: StepCosts | None = None, draft: Path | None = None
+        self,
+        path: Path,
+        plan: LoadPlan,
+        *,
+        costs: StepCosts | None = None,
+        draft: Path | None = None,
+        tier: Tier | None = None,
     ) -> None:
         self.model = Model(str(path), plan)
         self.parts: list[Part] = []
@@ -29,7 +36,9 @@ class Bench:
         self._codec: Codec[Step] = Codec(Step)
         self.outbox = Outbox(self._send)
         draft_model = DraftModel(str(draft), self.model, plan) if draft else None
-        self.engine = Engine(self.model, plan, self.outbox, self._on_end, costs=costs, draft_model=draft_model)
+        self.engine = Engine(
+            self.model, plan, self.outbox, self._on_end, costs=costs, draft_model=draft_model, tier=tier
+        )
 
     def job(self, name: str, text: str, *, n_tokens: int, stop: tuple[str, ...] = ()) -> PreparedJob:
         """Prepare a chat turn."""

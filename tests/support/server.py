@@ -68,6 +68,7 @@ class Place:
             "LLAMACTOR_DRAIN_TIMEOUT": f"{DRAIN_TIMEOUT_S:g}s",
             "OLLAMA_HOST": "127.0.0.1:0",
             "OLLAMA_MODELS": str(self.models),
+            "LLAMACTOR_KV_DIR": str(self.models.parent / "kv"),
             "OMP_WAIT_POLICY": "passive",  # decoding threads that spin for each other crawl on a busy machine
             **changes,
         }

@@ -1,0 +1,150 @@
+"""What of a new prompt is in the cache already, wherever that is: in the job's slot, in another, or in the KV tier.
+
+Another slot's cells are taken by state transfer: 600 tokens of SmolLM2 in 5 ms, against 1.9 s to evaluate them.
+llama.cpp's own copy between sequences is put off to the next decode and copies the whole stream, however little of it
+is in use.
+
+A prompt whose beginning another job is just evaluating waits for it: eight requests with one new long prefix cost one.
+
+What a slot loses to a new conversation goes to the tier first.
+"""
+
+from collections.abc import Sequence
+
+from runners.jobs import PreparedJob, RunningJob
+from runners.llama.cells import convert
+from runners.llama.context import Context
+from runners.llama.layout import Layout
+from runners.llama.model import Model
+from runners.radix import common_prefix
+from runners.slots import Slot
+from runners.tier import LEAST_TOKENS, Kept, Tier
+
+LEAST_GAIN_TOKENS = 32
+"""Prefill that a copy must spare to be worth its while."""
+
+
+class Prefixes:
+    """Gives slots the longest beginning of their prompt that is to be had; owned by the decode thread."""
+
+    def __init__(self, model: Model, tier: Tier) -> None:
+        self._model = model
+        self._tier = tier
+
+    def begin(self, slot: Slot, job: PreparedJob, slots: Sequence[Slot], context: Context) -> int:
+        """Leave in a free slot only cells that begin `job`'s prompt, as many as can be found.
+
+        Returns:
+            How many tokens need no prefill; at most all but the last, whose logits give the first answer token.
+        """
+        own = self._shared(slot.tokens, job)
+        donor, n_donor = self._best_donor(slot, job, slots)
+        found = self._tier.find(job.prompt, slot.adapters)
+        kept, n_kept = (found[0], self._usable(found[0].tokens, found[1], job)) if found else (None, 0)
+        if max(n_donor, n_kept) < own + LEAST_GAIN_TOKENS:
+            self._spill(slot, keep=own, context=context)
+            return self._cut(slot, own, context)
+        self._spill(slot, keep=0, context=context)
+        if donor is not None and n_donor >= n_kept:
+            return self._take(slot, donor.tokens, n_donor, context.state(donor.index), context.layout, context)
+        assert kept is not None  # noqa: S101  # it has the longer prefix
+        cells = self._tier.cells(kept)
+        n_taken = self._take(slot, kept.tokens, n_kept, cells, kept.layout, context) if cells else 0
+        if cells and not n_taken:
+            self._tier.forget(kept)
+        return n_taken
+
+    def leader_of(self, job: PreparedJob, slots: Sequence[Slot], *, n_cached: int) -> tuple[RunningJob, int] | None:
+        """Find a job that is just evaluating what this one needs as well; say how many tokens they share."""
+        best: tuple[RunningJob, int] | None = None
+        for slot in slots:
+            other = slot.job
+            if other is None or slot.is_decoding or other.leader is not None or not other.prepared.counts_places:
+                continue
+            n_shared = self._usable(other.prepared.prompt, common_prefix(job.prompt, other.prepared.prompt), job)
+            if n_shared >= n_cached + LEAST_GAIN_TOKENS and (best is None or n_shared > best[1]):
+                best = other, n_shared
+        return best
+
+    def catch_up(self, slots: Sequence[Slot], context: Context) -> list[Slot]:
+        """Let the followers go on whose leader has come far enough, or will not; return them."""
+        freed = []
+        for slot in slots:
+            job = slot.job
+            if job is None or job.leader is None:
+                continue
+            ahead = next((other for other in slots if other.job is job.leader), None)
+            if ahead is None or ahead.is_decoding or len(ahead.tokens) >= job.leader_tokens:
+                job.leader = None
+                job.cached_tokens = self.begin(slot, job.prepared, slots, context)
+                freed.append(slot)
+        return freed
+
+    def keep_all(self, slots: Sequence[Slot], context: Context) -> None:
+        """Put what the slots hold into the tier, the latest used last, and have it written: the runner ends."""
+        for slot in sorted(slots, key=lambda one: one.last_used):
+            self._spill(slot, keep=0, context=context)
+        self._tier.close()
+
+    def clear(self, slot: Slot, context: Context) -> None:
+        """Drop all cells of a slot."""
+        context.cut(slot.index, keep_tokens=0)
+        slot.tokens.clear()
+
+    def _best_donor(self, slot: Slot, job: PreparedJob, slots: Sequence[Slot]) -> tuple[Slot | None, int]:
+        best: tuple[Slot | None, int] = (None, 0)
+        for other in slots:
+            if other is slot or other.adapters != slot.adapters:
+                continue
+            if other.job is not None and not other.job.prepared.counts_places:
+                continue
+            n_shared = self._shared(other.tokens, job)
+            if n_shared > best[1]:
+                best = other, n_shared
+        return best
+
+    def _shared(self, tokens: Sequence[int], job: PreparedJob) -> int:
+        return self._usable(tokens, common_prefix(job.prompt, tokens), job)
+
+    def _usable(self, tokens: Sequence[int], n_shared: int, job: PreparedJob) -> int:
+        """Shorten a shared prefix to what can be used of it."""
+        n_shared = job.whole_media(min(n_shared, len(job.prompt) - 1))
+        # A recurrent state is that after the last token, and there is no way back.
+        return 0 if self._model.keeps_state and n_shared < len(tokens) else n_shared
+
+    def _take(  # noqa: PLR0917  # what is taken, and from where
+        self, slot: Slot, tokens: Sequence[int], n_shared: int, cells: bytes, layout: Layout, context: Context
+    ) -> int:
+        """Give an empty slot the cells of a sequence, and cut them to the shared prefix; 0 if they do not fit."""
+        self.clear(slot, context)
+        tokens = list(tokens)
+        if layout != context.layout or len(tokens) > context.num_ctx:
+            if not self._model.has_plain_cells:
+                return 0
+            target = context.layout
+            cells = convert(
+                cells, value_type=target.value_type, transposed=target.transposes_values, n_positions=n_shared
+            )
+            tokens = tokens[:n_shared]
+        if not context.restore(slot.index, cells):
+            return 0
+        slot.tokens += tokens
+        return self._cut(slot, n_shared, context)
+
+    def _cut(self, slot: Slot, n_tokens: int, context: Context) -> int:
+        """Shorten a slot's sequence; where the memory cannot be cut there it is cleared, and 0 is returned."""
+        if n_tokens < len(slot.tokens):
+            # A sliding window has dropped cells; those that the next token sees must all be there.
+            first_needed = max(0, n_tokens - self._model.n_swa) if self._model.n_swa else 0
+            if not context.cut(slot.index, keep_tokens=n_tokens) or context.first_position(slot.index) > first_needed:
+                self.clear(slot, context)
+                return 0
+            del slot.tokens[n_tokens:]
+        return n_tokens
+
+    def _spill(self, slot: Slot, *, keep: int, context: Context) -> None:
+        """Save a slot's sequence to the tier if it loses enough by being cut to `keep` tokens."""
+        tokens = slot.tokens
+        if len(tokens) - keep < LEAST_TOKENS or not self._tier.wants(tokens, slot.adapters) or min(tokens) < 0:
+            return  # a negative one stands for a medium, which has no name beyond this runner
+        self._tier.keep(Kept(tuple(tokens), slot.adapters, context.layout, context.state(slot.index)))

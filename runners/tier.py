@@ -1,0 +1,151 @@
+"""The KV tier: sequences that left their slots, in host memory and below that on disk, both bounded.
+
+A sequence is kept when its slot is given to another conversation, and when the runner ends. What is least recently used
+goes first: from memory to disk, from disk for good. A sequence that continues a kept one takes its place.
+
+Writing is done by a thread of its own: the decode thread only hands it bytes, and drops them when the thread is behind.
+"""
+
+import collections
+import contextlib
+import dataclasses
+import queue
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from actors.log import get_logger
+from runners.llama.adapters import AdapterSet
+from runners.llama.layout import Layout
+from runners.radix import RadixTree
+from runners.saved import SavedSequences
+
+log = get_logger(__name__)
+
+LEAST_TOKENS = 64
+"""A shorter sequence is evaluated again sooner than it is looked for."""
+_MOST_WAITING = 4
+_WRITE_DEADLINE_S = 3.0
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Kept:
+    """One sequence of the tier."""
+
+    tokens: tuple[int, ...]
+    adapters: AdapterSet
+    layout: Layout
+    cells: bytes | None
+    """As llama.cpp serialises them; None for one that is only on disk."""
+    path: Path | None = None
+
+
+class Tier:
+    """Kept sequences and which of them a prompt continues; owned by the decode thread."""
+
+    def __init__(self, *, memory_bytes: int, disk: SavedSequences | None = None) -> None:
+        """Take in what lies on disk already."""
+        self._memory_bytes = memory_bytes
+        self._used_bytes = 0
+        self._disk = disk
+        self._kept: collections.OrderedDict[Kept, None] = collections.OrderedDict()  # least recently used first
+        self._trees: dict[AdapterSet, RadixTree[Kept]] = {}
+        self._to_write: queue.Queue[Kept | None] = queue.Queue(_MOST_WAITING)
+        self._writer: threading.Thread | None = None
+        for path, head in disk.heads() if disk else ():
+            self._add(Kept(head.tokens, head.adapters, Layout(*head.layout), None, path))
+
+    @property
+    def is_on(self) -> bool:
+        """True iff anything can be kept."""
+        return self._memory_bytes > 0 or self._disk is not None
+
+    @property
+    def used_bytes(self) -> int:
+        """Host memory that kept cells take."""
+        return self._used_bytes
+
+    def find(self, prompt: Sequence[int], adapters: AdapterSet) -> tuple[Kept, int] | None:
+        """Find the sequence that shares the longest prefix with a prompt, and say how many tokens that is."""
+        tree = self._trees.get(adapters)
+        return tree.longest(prompt) if tree is not None else None
+
+    def wants(self, tokens: Sequence[int], adapters: AdapterSet) -> bool:
+        """Tell whether keeping a sequence would spare anything later."""
+        if not self.is_on or len(tokens) < LEAST_TOKENS:
+            return False
+        found = self.find(tokens, adapters)
+        return found is None or found[1] < len(tokens)
+
+    def keep(self, kept: Kept) -> None:
+        """Keep a sequence with its cells, in place of those that it continues."""
+        if not self.is_on:
+            return
+        while (found := self.find(kept.tokens, kept.adapters)) and len(found[0].tokens) == found[1]:
+            self._forget(found[0], with_file=True)
+        self._add(kept)
+        while self._used_bytes > self._memory_bytes:
+            oldest = next(one for one in self._kept if one.cells is not None)
+            self._to_disk(oldest)
+
+    def cells(self, kept: Kept) -> bytes | None:
+        """Give a sequence's cells and count that as a use; None when the disk has lost them."""
+        cells = kept.cells
+        if cells is None and self._disk is not None and kept.path is not None:
+            cells = self._disk.load(kept.path)
+        if cells is None:
+            self._forget(kept, with_file=True)
+        else:
+            self._kept.move_to_end(kept)
+        return cells
+
+    def forget(self, kept: Kept) -> None:
+        """Drop a sequence that llama.cpp refused."""
+        self._forget(kept, with_file=True)
+
+    def close(self) -> None:
+        """Write what is only in memory, the latest first, for as long as the deadline allows."""
+        deadline = time.monotonic() + _WRITE_DEADLINE_S
+        for kept in reversed([one for one in self._kept if one.cells is not None]):
+            self._to_disk(kept, wait_s=max(0.0, deadline - time.monotonic()))
+        if self._writer is not None:
+            with contextlib.suppress(queue.Full):
+                self._to_write.put(None, timeout=max(0.0, deadline - time.monotonic()))
+            self._writer.join(max(0.0, deadline - time.monotonic()))
+
+    def _add(self, kept: Kept) -> None:
+        self._kept[kept] = None
+        self._used_bytes += len(kept.cells or b"")
+        self._trees.setdefault(kept.adapters, RadixTree()).insert(kept.tokens, kept)
+
+    def _forget(self, kept: Kept, *, with_file: bool) -> None:
+        del self._kept[kept]
+        self._used_bytes -= len(kept.cells or b"")
+        self._trees[kept.adapters].remove(kept.tokens, kept)
+        if with_file and kept.path is not None and self._disk is not None:
+            self._disk.remove(kept.path)
+
+    def _to_disk(self, kept: Kept, *, wait_s: float = 0.0) -> None:
+        """Hand a sequence to the writer, waiting so long for it to have room; without a disk it is lost."""
+        self._forget(kept, with_file=False)
+        if self._disk is None:
+            return
+        if self._writer is None:
+            self._writer = threading.Thread(target=self._write, name="kv-writer", daemon=True)
+            self._writer.start()
+        try:
+            self._to_write.put(kept, block=wait_s > 0, timeout=wait_s or None)
+        except queue.Full:
+            log.warning("dropped a conversation of %d tokens: the disk is behind", len(kept.tokens))
+        else:
+            path = self._disk.path_of(kept.tokens, kept.adapters)
+            self._add(dataclasses.replace(kept, cells=None, path=path))
+
+    def _write(self) -> None:
+        assert self._disk is not None  # noqa: S101  # nothing is handed over without
+        while (kept := self._to_write.get()) is not None:
+            try:
+                self._disk.save(kept.tokens, kept.adapters, kept.layout, kept.cells or b"")
+            except OSError as error:
+                log.warning("could not save a conversation of %d tokens: %s", len(kept.tokens), error)

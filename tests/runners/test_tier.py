@@ -1,0 +1,120 @@
+"""The KV tier: what is kept, what goes first, and what a spoilt disk does."""
+
+from pathlib import Path
+
+from runners.llama.layout import LLAMA_CPPS, LONG
+from runners.saved import SavedSequences
+from runners.tier import LEAST_TOKENS, Kept, Tier
+
+TOKENS = tuple(range(100))
+
+
+def kept(*tokens: int, size: int = 1000) -> Kept:
+    """Make a sequence of 100 tokens that begins with the given ones."""
+    return Kept((*tokens, *TOKENS[len(tokens) :]), (), LLAMA_CPPS, bytes(size))
+
+
+def disk(folder: Path, *, identity: str = "model", limit_bytes: int = 1 << 20) -> SavedSequences:
+    """Open a folder."""
+    return SavedSequences(folder, identity, limit_bytes=limit_bytes)
+
+
+def test_tier_finds_longest_prefix_per_adapter_set() -> None:
+    """Cells of another set of adapters are others' cells."""
+    tier = Tier(memory_bytes=1 << 20)
+    one, other = kept(), kept(7)
+    tier.keep(one)
+    tier.keep(other)
+    assert tier.find([*TOKENS, 5], ()) == (one, 100)
+    assert tier.find([7, 1, 2], ()) == (other, 3)
+    assert tier.find(TOKENS, (("lora.gguf", 1.0),)) is None
+
+
+def test_tier_continued_sequence_replaces_its_beginning() -> None:
+    """A conversation is kept once, at its longest."""
+    tier = Tier(memory_bytes=1 << 20)
+    tier.keep(kept())
+    longer = Kept((*TOKENS, 1, 2, 3), (), LLAMA_CPPS, bytes(2000))
+    tier.keep(longer)
+    assert tier.used_bytes == 2000
+    assert tier.find(TOKENS, ()) == (longer, 100)
+    assert not tier.wants(TOKENS, ())
+
+
+def test_tier_over_its_limit_drops_the_least_recently_used() -> None:
+    """Memory is bounded, and a use counts."""
+    tier = Tier(memory_bytes=2500)
+    first, second, third = kept(1), kept(2), kept(3)
+    tier.keep(first)
+    tier.keep(second)
+    assert tier.cells(first) is not None
+    tier.keep(third)
+    assert tier.used_bytes == 2000
+    assert tier.find([2, 1, 2], ()) is None
+    assert tier.find([1, 1, 2], ()) == (first, 100) or tier.find([1, 1, 2], ()) == (first, 3)
+
+
+def test_tier_survives_its_runner_on_disk(tmp_path: Path) -> None:
+    """What was in memory at the end is found by the next runner of the same model, byte for byte."""
+    tier = Tier(memory_bytes=1 << 20, disk=disk(tmp_path))
+    tier.keep(Kept(TOKENS, (("lora.gguf", 0.5),), LONG, b"cells" * 100))
+    tier.close()
+    again = Tier(memory_bytes=1 << 20, disk=disk(tmp_path))
+    found = again.find([*TOKENS, 4], (("lora.gguf", 0.5),))
+    assert found is not None
+    assert found[1] == 100
+    assert (found[0].layout, again.cells(found[0])) == (LONG, b"cells" * 100)
+
+
+def test_tier_of_another_model_finds_nothing(tmp_path: Path) -> None:
+    """Identity is part of the name and of the head."""
+    tier = Tier(memory_bytes=1 << 20, disk=disk(tmp_path))
+    tier.keep(kept())
+    tier.close()
+    assert Tier(memory_bytes=0, disk=disk(tmp_path, identity="other")).find(TOKENS, ()) is None
+
+
+def test_saved_spoilt_file_is_ignored_and_removed(tmp_path: Path) -> None:
+    """A flipped byte in the cells, a cut and a foreign file cost nothing but themselves."""
+    saved = disk(tmp_path)
+    path = saved.save(TOKENS, (), LLAMA_CPPS, bytes(1000))
+    whole = path.read_bytes()
+    for spoilt in (whole[:-1], whole[:-1] + b"x", whole[:20], b"", b"nonsense"):
+        path.write_bytes(spoilt)
+        assert saved.load(path) is None
+        assert not path.exists()
+    path.write_bytes(b"nonsense")
+    assert Tier(memory_bytes=0, disk=disk(tmp_path)).find(TOKENS, ()) is None
+    assert not path.exists()
+
+
+def test_saved_limit_removes_the_longest_unused_of_all_models(tmp_path: Path) -> None:
+    """The folder is bounded, whoever wrote into it."""
+    disk(tmp_path, identity="old").save(TOKENS, (), LLAMA_CPPS, bytes(6000))
+    newer = disk(tmp_path, limit_bytes=10_000)
+    newer.save(TOKENS, (), LLAMA_CPPS, bytes(6000))
+    assert not disk(tmp_path, identity="old").heads()
+    assert len(newer.heads()) == 1
+
+
+def test_saved_files_are_the_owners_alone(tmp_path: Path) -> None:
+    """A conversation is nobody else's to read."""
+    folder = tmp_path / "kv"
+    path = disk(folder).save(TOKENS, (), LLAMA_CPPS, b"x")
+    assert (folder.stat().st_mode & 0o777, path.stat().st_mode & 0o777) == (0o700, 0o600)
+
+
+def test_tier_unwritable_disk_loses_only_the_sequence(tmp_path: Path) -> None:
+    """A full or forbidden disk is logged, and the runner goes on."""
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    tier = Tier(memory_bytes=1 << 20, disk=disk(blocked / "kv"))
+    tier.keep(kept())
+    tier.close()
+
+
+def test_tier_wants_nothing_short_and_nothing_when_off() -> None:
+    """A short sequence is evaluated again sooner than it is looked for."""
+    assert not Tier(memory_bytes=0).wants(TOKENS, ())
+    assert not Tier(memory_bytes=1 << 20).wants(TOKENS[: LEAST_TOKENS - 1], ())
+    assert Tier(memory_bytes=1 << 20).wants(TOKENS, ())
