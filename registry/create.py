@@ -5,13 +5,13 @@ and that no Go template is guessed from the Jinja one, which is used as it is. N
 before the manifest is written as the last act; a failure leaves at most unreferenced blobs, which pruning removes.
 """
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
 import msgspec
 
-from actors.errors import BlobNotFound, InvalidDigest, InvalidGguf, InvalidRequest, NotAvailable
+from actors.errors import BlobNotFound, InvalidDigest, InvalidGguf, InvalidRequest, ModelNotFound, NotAvailable
 from registry import layers, manifests
 from registry.adapters import check_adapter
 from registry.config import config_for
@@ -55,8 +55,17 @@ class CreateRequest(msgspec.Struct, frozen=True, kw_only=True):
     stream: bool | None = None
 
 
-def create(store: Store, request: CreateRequest) -> Generator[Progress, None, None]:
+Obtain = Callable[[str], Iterator[Progress]]
+"""Gets a model that is not installed, as `registry.pull.pull` does."""
+
+
+def create(store: Store, request: CreateRequest, *, obtain: Obtain | None = None) -> Generator[Progress, None, None]:
     """Make a model; the generator does the work and blocks on the file system between its lines.
+
+    Args:
+        store: where it goes.
+        request: what it is made of.
+        obtain: gets a base that is not installed; without it such a base is an error.
 
     Returns:
         Progress lines, `success` being the last. What is wrong with the request alone is raised by the call itself,
@@ -84,7 +93,7 @@ def create(store: Store, request: CreateRequest) -> Generator[Progress, None, No
     for wanted in (request.quantize or request.quantization, request.draft_quantize):
         if wanted:
             file_type_named(wanted)
-    return _Creation(store, target, request).run()
+    return _Creation(store, target, request, obtain).run()
 
 
 def _is_plain_path(name: str) -> bool:
@@ -95,7 +104,8 @@ def _is_plain_path(name: str) -> bool:
 class _Creation:
     """One model in the making."""
 
-    def __init__(self, store: Store, target: ModelName, request: CreateRequest) -> None:
+    def __init__(self, store: Store, target: ModelName, request: CreateRequest, obtain: Obtain | None) -> None:
+        self._obtain = obtain
         self._store = store
         self._target = target
         self._request = request
@@ -108,7 +118,7 @@ class _Creation:
     def run(self) -> Generator[Progress, None, None]:
         self._refuse_what_is_missing()
         if self._request.source:
-            self._take_model(self._request.source)
+            yield from self._take_model(self._request.source)
         elif self._request.files is not None:
             yield from self._take_files(self._request.files)
         else:
@@ -131,8 +141,14 @@ class _Creation:
         if self._request.remote_host:
             raise InvalidRequest("remote_host: models of other hosts are not served here: create it from a GGUF file")
 
-    def _take_model(self, source: str) -> None:
-        base = self._store.resolve(source)
+    def _take_model(self, source: str) -> Iterator[Progress]:
+        try:
+            base = self._store.resolve(source)
+        except ModelNotFound:
+            if self._obtain is None:
+                raise
+            yield from (step for step in self._obtain(source) if step.status != "success")  # that is our own last line
+            base = self._store.resolve(source)
         if base.weights is None:
             raise NotAvailable("a model without GGUF weights", f"{base.name.shortest} cannot be a base")
         self._inherited = base.config

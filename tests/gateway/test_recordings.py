@@ -43,7 +43,6 @@ _CUT = "the recording's request is cut short"
 WE_DIFFER = {
     "preflight ok": "a preflight is answered without asking the route for its methods",
     "preflight foreign": "the same",
-    "unknown model /api/create": "a base that is not installed is not found; it is not pulled",
     "unknown model /api/push": "the model is not found, by its name; a path of the server is not told",
     "push unreachable": "the same",
     "push unreachable whole": "the same",

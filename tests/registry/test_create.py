@@ -1,7 +1,7 @@
 """Creating models: from files and from models, statuses and manifests as recorded, and every refusal."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from actors.errors import (
 )
 from registry.create import CreateRequest, create
 from registry.manifests import ADAPTER, PROJECTOR, go_json
+from registry.progress import Progress
 from registry.store import Store
 
 WriteGguf = Callable[..., Path]
@@ -274,3 +275,22 @@ def test_create_texts_that_vanish_before_the_manifest_are_stored_again(store: St
     store.blobs.path(text).unlink()
     list(progress)
     assert store.resolve("m").system == "shared"
+
+
+def test_create_from_a_missing_model_gets_it_first(store: Store, tiny_gguf: Path) -> None:
+    """The lines of the pull come first, without its `success`; a pull that fails is this failure, too."""
+
+    def obtain(name: str) -> Iterator[Progress]:
+        yield Progress(status="pulling manifest")
+        digest = store.blobs.add_file(tiny_gguf)
+        list(create(store, CreateRequest(model=name, files={"tiny.gguf": digest})))
+        yield Progress(status="success")
+
+    def refuse(name: str) -> Iterator[Progress]:
+        raise ModelNotFound(name)
+
+    steps = create(store, CreateRequest(model="m", source="far", system="S"), obtain=obtain)
+    assert [step.status for step in steps][:1] == ["pulling manifest"]
+    assert store.resolve("m").parent == "far:latest"
+    with pytest.raises(ModelNotFound):
+        list(create(store, CreateRequest(model="m", source="further"), obtain=refuse))
