@@ -1,8 +1,8 @@
 """Request bodies: JSON to typed structs, with the error texts that clients of Go's decoder know.
 
 As Go's decoder does: the `Content-Type` is not looked at, text after the first value is ignored, `null` reads as `{}`
-and null fields as absent (every field of a body struct is optional), unknown fields are skipped. Other than Go's, field
-names are matched exactly, and invalid UTF-8 is refused instead of replaced.
+and null fields as absent (every field of a body struct is optional), unknown fields are skipped, and names of fields
+match in any case. Other than Go's, invalid UTF-8 is refused instead of replaced.
 """
 
 import re
@@ -11,6 +11,7 @@ from typing import Any, ClassVar, TypeVar
 import msgspec
 
 from actors.errors import InvalidRequest
+from gateway.wire.field_names import with_known_names
 
 _TRAILING = re.compile(r"trailing characters \(byte (\d+)\)")
 _INVALID_AT = re.compile(r"invalid character \(byte (\d+)\)")
@@ -48,6 +49,7 @@ def decode_body(cls: type[B], raw: bytes, *, if_empty: str) -> B:
     decoder = _decoders.get(cls)
     if decoder is None:
         decoder = _decoders[cls] = msgspec.json.Decoder(cls)
+    raw = with_known_names(cls, raw)
     try:
         return decoder.decode(raw)  # type: ignore[no-any-return]  # decoders are stored by their type
     except msgspec.ValidationError as error:

@@ -15,7 +15,7 @@ import msgspec
 
 from actors.launcher.facts import n_usable_cores
 from deploy.model import model_file
-from tests.benchmarks import cold_start, embeddings, first_token, holes, idle, second_model, streams
+from tests.benchmarks import cold_start, embeddings, first_token, front_end, holes, idle, second_model, streams
 from tests.benchmarks.arena import open_arena
 from tests.benchmarks.effort import FULL, QUICK, Effort
 from tests.benchmarks.errors import NotMeasured
@@ -25,7 +25,7 @@ from tests.benchmarks.results import Machine, Report, Section
 
 _WITH_SERVERS = {each.NAME: each.run for each in (first_token, streams, embeddings, second_model, idle, cold_start)}
 """In this order: `idle` wants worked servers, and `cold_start` leaves a fresh runner."""
-_NAMES = [*_WITH_SERVERS, holes.NAME]
+_NAMES = [*_WITH_SERVERS, holes.NAME, front_end.NAME]
 _FAILED, _NOT_MEASURED = 1, 2
 
 
@@ -67,6 +67,8 @@ def _sections(names: Sequence[str], model: Path, binary: Path | None, effort: Ef
                     yield _section(name, functools.partial(run, arena, effort))
     if holes.NAME in names:
         yield _section(holes.NAME, functools.partial(holes.run, model, effort))
+    if front_end.NAME in names:
+        yield _section(front_end.NAME, functools.partial(front_end.run, effort))
 
 
 def _section(name: str, run: Callable[[], Section]) -> Section:
