@@ -38,7 +38,8 @@ class EmbeddingContext:
         params = native.llama_context_default_params()
         params.n_ctx = -(-self.n_cells // _CONTEXT_PADDING) * _CONTEXT_PADDING
         params.n_seq_max = self.n_sequences
-        params.n_batch = params.n_ubatch = shape.n_batch
+        # llama.cpp plans for as many tokens of each sequence, and aborts where that rounds a mean's batch up.
+        params.n_batch = params.n_ubatch = -(-shape.n_batch // self.n_sequences) * self.n_sequences
         params.n_threads = params.n_threads_batch = plan.n_threads
         params.pooling_type = int(shape.pooling)
         params.embeddings = True

@@ -139,6 +139,19 @@ def test_embedder_batch_gives_what_each_input_gives_alone(bert: Bench, bert_gguf
     assert end.prompt_tokens == sum(map(len, inputs))
 
 
+@pytest.mark.parametrize("n_batch", [1, 63, 65, 100, 127])
+def test_embedder_batch_of_any_size_gives_what_each_input_gives_alone(bert_gguf: Path, n_batch: int) -> None:
+    """Also one that is no multiple of the number of sequences, or smaller."""
+    bench = Bench(bert_gguf, LoadPlan(num_ctx=CONTEXT_TOKENS, n_slots=64, n_batch=n_batch), is_embedding=True)
+    assert bench.shape.input_tokens == n_batch
+    inputs = [bench.tokens(text) for text in TEXTS if len(bench.tokens(text)) <= n_batch] or [[7]]
+    assert bench.engines.admit(bench.job("a", inputs))
+    bench.run()
+    got = bench.vectors("a", WIDTH)
+    bench.close()
+    assert_alike(got, pooled_alone(bert_gguf, inputs, pooling=Pooling.MEAN, width=WIDTH))
+
+
 def test_embedder_parts_are_numbered_without_gaps(bert: Bench) -> None:
     """Every part of a job carries the next number, its end included."""
     assert bert.engines.admit(bert.job("a", [bert.tokens("abc def") for _ in range(200)]))

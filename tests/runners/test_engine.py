@@ -199,3 +199,18 @@ def test_engine_resuming_a_finished_answer_ends_at_once(tiny: Bench) -> None:
     tiny.run()
     assert tiny.finished("a").reason is DoneReason.LENGTH
     assert tiny.finished("a").generated_tokens == 1
+
+
+@pytest.mark.parametrize("n_batch", [6, 67, 100])
+def test_engine_batch_of_any_size_gives_llama_cpps_tokens(tiny_gguf: Path, n_batch: int) -> None:
+    """Also one that is no multiple of the number of slots."""
+    start_backend()
+    bench = Bench(tiny_gguf, LoadPlan(num_ctx=256, n_slots=6, n_batch=n_batch))
+    jobs = [bench.job(str(number), question, n_tokens=8) for number, question in enumerate(QUESTIONS[:6])]
+    for job in jobs:
+        assert bench.engine.admit(job)
+    bench.run()
+    found = {job.ref.job_id: bench.tokens(job.ref.job_id) for job in jobs}
+    bench.close()
+    for job in jobs:
+        assert first_difference(greedy_answer(tiny_gguf, job.prompt, n_tokens=8), found[job.ref.job_id]) is None
