@@ -21,6 +21,7 @@ from gateway.errors import Family, error_body, family_of, request_id, retry_afte
 from gateway.gate import Gate, bare
 from gateway.origins import is_loopback
 from gateway.routes.every import blueprints
+from gateway.routes.reading import speaks_anthropic
 from gateway.worker import Worker
 
 _TEXT = "text/plain"
@@ -61,7 +62,7 @@ def create_app(worker: Worker) -> QuartTrio:
 
 def error_response(error: LlamactorError) -> Response:
     """Answer with an error in the shape of the family that was asked."""
-    family, status = family_of(request.path), status_of(error)
+    family, status = _asked_family(), status_of(error)
     named = request_id()
     body = error_body(family, error.message, status, named=named)
     content_type = "application/json; charset=utf-8"
@@ -79,6 +80,12 @@ def error_response(error: LlamactorError) -> Response:
     if isinstance(error, NotAvailable):
         response.headers["X-Should-Retry"] = "false"  # OpenAI's clients retry any other 5xx
     return response
+
+
+def _asked_family() -> Family:
+    if request.path.startswith("/v1/models") and speaks_anthropic():
+        return Family.ANTHROPIC
+    return family_of(request.path)
 
 
 def _add_gate(app: QuartTrio, worker: Worker) -> None:
@@ -123,13 +130,13 @@ def _add_error_handlers(app: QuartTrio) -> None:
         message = _PLAIN_TEXTS.get(type(error)) or error.name.lower()
         if isinstance(error, UnsupportedMediaType):
             message = error.description or message
-        body = error_body(family_of(request.path), message, status)
+        body = error_body(_asked_family(), message, status)
         return Response(body, status=status, content_type="application/json; charset=utf-8")
 
     @app.errorhandler(Exception)
     async def on_bug(error: Exception) -> Response:
         log.error("a request failed by a bug: %s %s", request.method, request.path, exc_info=error)
-        body = error_body(family_of(request.path), "internal server error", 500)
+        body = error_body(_asked_family(), "internal server error", 500)
         return Response(body, status=500, content_type="application/json; charset=utf-8")
 
 

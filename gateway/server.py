@@ -155,6 +155,8 @@ class Server:
             spoken = trio.SSLStream(stream, self._tls, server_side=True, https_compatible=True)
         try:  # whatever is wrong with one connection must not end the others
             await ClientConnection(self._app, self._config, self._context, ConnectionState({}), spoken)  # type: ignore[arg-type]  # TLS or not
+        except UnicodeDecodeError:
+            log.debug("a connection was closed: HTTP/2 with a path that is no ASCII")
         except Exception:
             log.exception("a connection failed by a bug")
         finally:

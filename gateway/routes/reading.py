@@ -25,6 +25,11 @@ def current_request() -> GatewayRequest:
     return cast("GatewayRequest", request._get_current_object())  # type: ignore[attr-defined]  # noqa: SLF001  # the proxy's only way
 
 
+def speaks_anthropic() -> bool:
+    """Tell whether the current request is one of Anthropic's clients, where a path is not Anthropic's alone."""
+    return "anthropic-version" in request.headers
+
+
 async def read_body(cls: type[B], *, if_empty: str = MISSING_BODY) -> B:
     """Read and decode the body of the current request; a big one is decoded in a worker thread.
 

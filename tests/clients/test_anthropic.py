@@ -103,6 +103,14 @@ def test_count_is_what_the_message_uses(claude: anthropic.Anthropic) -> None:
     assert counted.input_tokens == used.input_tokens + (used.cache_read_input_tokens or 0)
 
 
+def test_models_are_listed(claude: anthropic.Anthropic) -> None:
+    """Typed as the client types them."""
+    (listed,) = claude.models.list()
+    assert (listed.id, listed.type) == ("tiny:latest", "model")
+    assert listed.created_at.year > 2000
+    assert claude.models.retrieve("tiny").display_name == "tiny"
+
+
 def test_errors_are_typed(claude: anthropic.Anthropic) -> None:
     """The client raises its own class for each status, with the message that the server gave."""
     with pytest.raises(anthropic.NotFoundError) as missing:

@@ -47,6 +47,8 @@ assert.deepEqual([stopped.stop_reason, stopped.stop_sequence], ["stop_sequence",
 const counted = await client.messages.countTokens({ model: "tiny", messages: hello.messages });
 assert.equal(counted.input_tokens, 12);
 
+assert.deepEqual((await client.models.list()).data.map((model) => model.id), ["tiny:latest"]);
+
 await assert.rejects(client.messages.create({ ...hello, model: "absent" }), (error) => {
   assert.ok(error instanceof Anthropic.NotFoundError);
   assert.equal(error.error.error.type, "not_found_error");

@@ -242,6 +242,20 @@ async def test_message_that_fails_midway_ends_with_an_error_event(
     assert (name, payload["error"]["type"], payload["error"]["message"]) == ("error", "api_error", "no space")
 
 
+async def test_models_are_listed_for_clients_of_anthropic(gateway: RunningGateway) -> None:
+    """The header that they send tells them from OpenAI's, whose paths these are, too; errors follow."""
+    headers = {"anthropic-version": "2023-06-01"}
+    listed = (await gateway.client.get("/v1/models", headers=headers)).json()
+    assert (listed["has_more"], len(listed["data"])) == (False, 3)
+    assert {entry["type"] for entry in listed["data"]} == {"model"}
+    assert listed["first_id"] == listed["data"][0]["id"]
+    one = (await gateway.client.get("/v1/models/smollm2", headers=headers)).json()
+    assert (one["type"], one["id"], one["created_at"][-1]) == ("model", "smollm2", "Z")
+    missing = await gateway.client.get("/v1/models/absent", headers=headers)
+    assert (missing.status_code, missing.json()["error"]["type"]) == (404, "not_found_error")
+    assert missing.json()["type"] == "error"
+
+
 async def test_count_tokens_asks_the_runner(gateway: RunningGateway, backend: StubBackend) -> None:
     """The count is that of the rendered prompt, and nothing is generated."""
     tasks: list[Task] = []
