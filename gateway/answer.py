@@ -35,6 +35,8 @@ class AnswerEnd:
     """The stop string that was met; empty where the model ended by itself."""
     truncated_messages: int = 0
     truncated_tokens: int = 0
+    warnings: tuple[str, ...] = ()
+    """What had no effect or was not kept, in sentences for people."""
 
 
 @dataclass(frozen=True)
@@ -75,9 +77,16 @@ class Answer:
     """The answer to one generation, read once."""
 
     def __init__(
-        self, job: Job, *, arrived_at: float, make_parser: MakeParser | None, max_calls: int | None = None
+        self,
+        job: Job,
+        *,
+        arrived_at: float,
+        make_parser: MakeParser | None,
+        max_calls: int | None = None,
+        warnings: tuple[str, ...] = (),
     ) -> None:
-        """Begin with a job that was offered; without a parser all is text."""
+        """Begin with a job that was offered; without a parser all is text. `warnings` are told at its end."""
+        self._warnings = warnings
         self._max_calls = max_calls
         self._job = job
         self._first: Piece | None = None
@@ -158,6 +167,7 @@ class Answer:
             stop=finished.stop,
             truncated_messages=finished.truncated_messages,
             truncated_tokens=finished.truncated_tokens,
+            warnings=(*self._warnings, *finished.warnings),
         )
 
 

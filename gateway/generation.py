@@ -45,7 +45,8 @@ class Generation:
     tells_prefill: bool = False
     adapters: tuple[AdapterUse, ...] | None = None
     """LoRA files; None: the model's own."""
-    shift: bool = True
+    shift: bool | None = None
+    """Whether the answer may outgrow the context; None: as the model does."""
     grammar: Grammar | None = None
     top_logprobs: int | None = None
     is_parsed: bool = True
@@ -74,7 +75,7 @@ class Generation:
             grammar=self.grammar,
             top_logprobs=self.top_logprobs,
             truncate=self.truncate,
-            shift=self.shift,
+            shift=self.model.shifts if self.shift is None else self.shift,
             num_keep=self.options.num_keep,
             num_ctx=self.options.num_ctx,
             most_drafted=_most_drafted(self.options),
@@ -122,7 +123,13 @@ async def start(jobs: Jobs, request: GatewayRequest, generation: Generation) -> 
     )
     job = request.on_end.enter_context(jobs.submit(wanted))
     make_parser = generation.parser if generation.is_parsed else None
-    return Answer(job, arrived_at=request.arrived_at, make_parser=make_parser, max_calls=generation.max_calls)
+    return Answer(
+        job,
+        arrived_at=request.arrived_at,
+        make_parser=make_parser,
+        max_calls=generation.max_calls,
+        warnings=generation.options.warnings,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

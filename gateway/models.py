@@ -49,6 +49,11 @@ class ServedModel:
         """The name with all its parts, as some error texts show it."""
         return self.installed.name.canonical
 
+    @property
+    def shifts(self) -> bool:
+        """Whether an answer may outgrow the context, unless a request says otherwise."""
+        return self.spec.details.family != "deepseek2"
+
     def can(self, capability: str) -> bool:
         """Tell whether the model has a capability."""
         return capability in self.capabilities

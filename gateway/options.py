@@ -13,7 +13,7 @@ import msgspec
 from actors.errors import InvalidRequest
 from actors.messages.job import SamplingOptions
 from actors.messages.model import LoadOptions
-from registry.parameters import merged_options
+from registry.parameters import OptionValue, merged_options, option_warnings
 
 _MIN_NUM_CTX = 4
 _MAX_INT32 = (1 << 31) - 1
@@ -33,6 +33,8 @@ class RequestOptions:
     stop: tuple[str, ...] = ()
     draft_num_predict: int | None = None
     """Guessed tokens in a step at most, 0 for none; None or less than 0: as many as pay."""
+    warnings: tuple[str, ...] = ()
+    """Which of the request's options have no effect."""
 
     @property
     def num_ctx(self) -> int | None:
@@ -54,11 +56,10 @@ def request_options(stored: Mapping[str, Any], requested: Mapping[str, Any] | No
         requested: the request's `options`.
 
     Raises:
-        InvalidRequest: a value is of the wrong type, or names what cannot be.
+        InvalidRequest: a value is of the wrong type or out of range, or names what cannot be.
     """
     options: dict[str, Any] = {
-        name: _in_int32(value) if isinstance(value, int) and name != "seed" else value
-        for name, value in merged_options(stored, requested).items()
+        name: _for_messages(name, value) for name, value in merged_options(stored, requested).items()
     }
     if options.get("main_gpu", 0) < 0:
         raise InvalidRequest("main_gpu is the index of a device: it must be 0 or more")
@@ -81,10 +82,13 @@ def request_options(stored: Mapping[str, Any], requested: Mapping[str, Any] | No
         num_keep=options.get("num_keep", 4),
         stop=tuple(word for word in options.get("stop", ()) if word),
         draft_num_predict=options.get("draft_num_predict"),
+        warnings=option_warnings(requested),
     )
 
 
-def _in_int32(value: int) -> int:
-    if isinstance(value, bool):
-        return value
-    return max(-_MAX_INT32, min(value, _MAX_INT32))
+def _for_messages(name: str, value: OptionValue) -> Any:
+    if isinstance(value, list):
+        return tuple(tuple(item) if isinstance(item, list) else item for item in value)
+    if isinstance(value, int) and not isinstance(value, bool) and name != "seed":
+        return max(-_MAX_INT32, min(value, _MAX_INT32))
+    return value

@@ -91,6 +91,7 @@ def last_line(part: AnswerPart) -> Line:
         ),
         context=end.context,
         truncated=Truncated(messages=end.truncated_messages, tokens=end.truncated_tokens) if is_truncated else None,
+        warnings=end.warnings,
     )
 
 

@@ -62,7 +62,7 @@ def chat_routes(worker: Worker) -> Blueprint:
             keep_alive_s=keep_alive_s,
             tells_prefill=bool(body.progress),
             truncate=body.truncate is not False,
-            shift=body.shift is not False,
+            shift=body.shift,
             grammar=behind_thinking(grammar, model.dialect, thinks=model.thinks(think)),
             top_logprobs=fields.n_top_logprobs(wanted=body.logprobs, n_top=body.top_logprobs),
             adapters=await adapters_of(worker.models, model, body.lora),

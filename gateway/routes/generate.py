@@ -57,7 +57,7 @@ def generate_routes(worker: Worker) -> Blueprint:
             keep_alive_s=keep_alive_s,
             tells_prefill=bool(body.progress),
             truncate=body.truncate is not False,
-            shift=body.shift is not False,
+            shift=body.shift,
             returns_context=not body.raw,
             is_parsed=not body.raw,
             grammar=grammar if body.raw else behind_thinking(grammar, model.dialect, thinks=model.thinks(think)),

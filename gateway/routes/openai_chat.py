@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import msgspec
 import trio
 from quart import Blueprint, Response
 
@@ -23,7 +24,7 @@ from gateway.routes.chat import conversation
 from gateway.routes.openai_sampling import biased, sampling_options, stop_words
 from gateway.routes.reading import EOF, current_request, read_body
 from gateway.wire import fields
-from gateway.wire.grammars import behind_thinking, call_grammar, schema_grammar
+from gateway.wire.grammars import TEXT_KINDS, behind_thinking, call_grammar, schema_grammar, text_grammar
 from gateway.wire.openai import EVENT_STREAM, JSON, NO_USAGE, Usage, usage_of
 from gateway.wire.openai_chat import ChatCompletionWriter
 from gateway.wire.openai_messages import as_systems, chat_messages
@@ -124,6 +125,8 @@ def response_grammar(response_format: ResponseFormat | None) -> Grammar | None:
         InvalidRequest: its schema cannot be used.
     """
     kind = ((response_format and response_format.type) or "").lower()
+    if response_format is not None and kind in TEXT_KINDS:  # ours alone, as on the native routes
+        return text_grammar(TEXT_KINDS[kind], msgspec.structs.asdict(response_format), field="response_format")
     if response_format is None or kind not in {"json_object", "json_schema"}:
         return None
     if kind == "json_object":
@@ -148,7 +151,7 @@ async def _frames(
             frames = writer.delta(part, index)
             if part.end is not None:
                 ended.append(part)
-                frames += writer.end(part.reason, index)
+                frames += writer.end(part, index)
             if len(ended) == len(answers):
                 frames += writer.done(_usage(ended) if tells_usage else None)
             if frames:

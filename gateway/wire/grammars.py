@@ -15,7 +15,7 @@ from gateway.parse.dialect import Dialect
 from gateway.wire import fields
 
 _ANY_OBJECT = '{"type":"object"}'
-_KINDS = {kind.value: kind for kind in (GrammarKind.REGEX, GrammarKind.LARK, GrammarKind.GBNF)}
+TEXT_KINDS = {kind.value: kind for kind in (GrammarKind.REGEX, GrammarKind.LARK, GrammarKind.GBNF)}
 _TEXTS = ("grammar", "pattern")
 
 
@@ -29,13 +29,25 @@ def format_grammar(raw: bytes) -> Grammar | None:
         return None
     if not raw.startswith(b"{"):
         return Grammar(kind=GrammarKind.JSON_SCHEMA, text=_ANY_OBJECT)
-    wanted: dict[str, Any] = msgspec.json.decode(raw)
-    kind = _KINDS.get(wanted["type"]) if isinstance(wanted.get("type"), str) else None
+    try:
+        wanted: dict[str, Any] = msgspec.json.decode(raw)
+    except RecursionError as error:
+        raise InvalidRequest("invalid format: it is nested too deeply") from error
+    kind = TEXT_KINDS.get(wanted["type"]) if isinstance(wanted.get("type"), str) else None
     if kind is None:
         return Grammar(kind=GrammarKind.JSON_SCHEMA, text=raw.decode())
+    return text_grammar(kind, wanted, field="format")
+
+
+def text_grammar(kind: GrammarKind, wanted: Mapping[str, Any], *, field: str) -> Grammar:
+    """Make a grammar of what is text already.
+
+    Raises:
+        InvalidRequest: the text is not there.
+    """
     text = next((wanted[name] for name in _TEXTS if isinstance(wanted.get(name), str)), None)
     if not text:
-        raise InvalidRequest(f'format of type "{kind.value}" needs its text as "grammar"')
+        raise InvalidRequest(f'{field} of type "{kind.value}" needs its text as "grammar"')
     return Grammar(kind=kind, text=text)
 
 

@@ -48,12 +48,16 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     context: tuple[int, ...] = ()
     truncated: Truncated | None = None
     """What was cut from a prompt that did not fit; ours alone, so only there when something was."""
+    warnings: tuple[str, ...] = ()
+    """What had no effect or was not kept; the same."""
 
     def figures(self) -> dict[str, Any]:
         """Give the fields behind the text of a last line."""
         figures: dict[str, Any] = msgspec.to_builtins(self.metrics)
         if self.truncated is not None:
             figures["truncated"] = msgspec.to_builtins(self.truncated)
+        if self.warnings:
+            figures["warnings"] = self.warnings
         return figures
 
 

@@ -57,11 +57,16 @@ class ChatCompletionWriter:
             frames.append(self._frame(choice, b'"content":""', _logprobs(logprobs)))
         return b"".join(frames)
 
-    def end(self, reason: str, index: int = 0) -> bytes:
-        """The last frame of a choice."""
+    def end(self, part: AnswerPart, index: int = 0) -> bytes:
+        """The last frame of a choice, whose last part this is."""
         choice = self._choices[index]
         begun = b"" if choice.is_begun else self._frame(choice, b'"content":""', b"")  # at least who answers is said
-        ended = {"index": index, "delta": {}, "finish_reason": _reason(reason, has_calls=choice.has_calls)}
+        ended: dict[str, Any] = {
+            "index": index,
+            "delta": {},
+            "finish_reason": _reason(part.reason, has_calls=choice.has_calls),
+        }
+        ended |= _told(part)
         return begun + frame(self._base | {"choices": [ended]})
 
     def done(self, usage: Usage | None) -> bytes:
@@ -151,7 +156,18 @@ def _whole_choice(index: int, part: AnswerPart) -> dict[str, Any]:
     choice: dict[str, Any] = {"index": index, "message": message, "finish_reason": reason}
     if part.logprobs:
         choice["logprobs"] = {"content": logprob_entries(part.logprobs)}
-    return choice
+    return choice | _told(part)
+
+
+def _told(part: AnswerPart) -> dict[str, Any]:
+    """Give what was cut or had no effect; ours alone, so only there when something was."""
+    end = part.end
+    if end is None:
+        return {}
+    told: dict[str, Any] = {"warnings": end.warnings} if end.warnings else {}
+    if end.truncated_messages or end.truncated_tokens:
+        told["truncated"] = {"messages": end.truncated_messages, "tokens": end.truncated_tokens}
+    return told
 
 
 def _whole_call(index: int, call: CallClosed) -> dict[str, Any]:

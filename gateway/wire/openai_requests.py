@@ -28,6 +28,8 @@ class ResponseFormat(msgspec.Struct, frozen=True, kw_only=True):
 
     type: str | None = None
     json_schema: dict[str, Any] | None = None
+    pattern: str | None = None
+    grammar: str | None = None
 
 
 class Sampling(RequestBody, frozen=True, kw_only=True):

@@ -32,7 +32,7 @@ HEADERS = (
     "access-control-max-age",
     "vary",
 )
-OURS = ("llamactor", "stop_sequence", "cache_creation_input_tokens", "cache_read_input_tokens")
+OURS = ("llamactor", "warnings", "stop_sequence", "cache_creation_input_tokens", "cache_read_input_tokens")
 """Fields that we add beside the recorded ones."""
 
 _LATER = "refused by name until a later version offers it"

@@ -1,7 +1,6 @@
 """Options: types, defaults, and the errors of both ways to write them."""
 
 import contextlib
-import logging
 from typing import Any
 
 import pytest
@@ -9,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.errors import InvalidModelfile, InvalidRequest
-from registry.parameters import OPTIONS, checked_options, merged_options, parse_parameter
+from registry.parameters import OPTIONS, checked_options, merged_options, option_warnings, parse_parameter
 
 
 def test_options_have_the_documented_defaults() -> None:
@@ -47,7 +46,10 @@ def test_parse_parameter_text_becomes_typed(name: str, text: str, value: Any) ->
     [
         ({}, {}),
         ({"top_k": 5.9, "temperature": 1}, {"top_k": 5, "temperature": 1.0}),
-        ({"temperature": None, "wibble": 1, "mirostat": 1}, {}),
+        ({"temperature": None, "wibble": 1, "low_vram": True}, {}),
+        ({"logit_bias": {"5": 1.5, "7": False}}, {"logit_bias": [[5, 1.5], [7, -1e4]]}),
+        ({"logit_bias": [[5, -2]]}, {"logit_bias": [[5, -2.0]]}),
+        ({"temperature": -1, "mirostat": 2}, {"temperature": -1.0, "mirostat": 2}),
         ({"stop": ["a"], "use_mmap": True, "main_gpu": 0}, {"stop": ["a"], "use_mmap": True, "main_gpu": 0}),
     ],
 )
@@ -67,6 +69,13 @@ def test_checked_options_takes_what_fits(options: dict[str, Any], checked: dict[
         ({"seed": 10**400}, 'option "seed" must be of type integer'),
         ({"use_mmap": 1}, 'option "use_mmap" must be of type boolean'),
         ({"stop": "."}, 'option "stop" must be of type array'),
+        ({"top_p": 1.5}, 'option "top_p" must be 0 to 1'),
+        ({"temperature": 1e308}, 'option "temperature" must be at most 100'),
+        ({"repeat_last_n": -2}, 'option "repeat_last_n" must be at least -1'),
+        ({"mirostat": 3}, 'option "mirostat" must be 0 to 2'),
+        ({"logit_bias": {"x": 1}}, 'option "logit_bias" must be an object of token ids and numbers'),
+        ({"logit_bias": [5]}, 'option "logit_bias" must be an object of token ids and numbers'),
+        ({"logit_bias": {"5": True}}, 'option "logit_bias" must have biases of -10000 to 10000, or false'),
         ({"stop": [1]}, 'option "stop" must be of an array of strings'),
     ],
 )
@@ -77,11 +86,30 @@ def test_checked_options_wrong_type_raises_known_text(options: dict[str, Any], t
     assert caught.value.message == text
 
 
-def test_checked_options_unknown_name_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """A misspelt option leaves a trace."""
-    with caplog.at_level(logging.WARNING):
-        checked_options({"temprature": 1})
-    assert "temprature" in caplog.text
+def test_option_warnings_tell_unknown_and_gone_options() -> None:
+    """A misspelt option is told with the one that was meant, and there is an end to it."""
+    assert option_warnings({"temprature": 1, "numa": True, "seed": 1, "xyzzy": 2}) == (
+        'option "temprature" is unknown and was ignored, did you mean "temperature"?',
+        'option "numa" no longer has an effect',
+        'option "xyzzy" is unknown and was ignored',
+    )
+    assert option_warnings(None) == ()
+    assert len(option_warnings({f"unknown{number}": 1 for number in range(1000)})) == 16
+
+
+def test_parse_parameter_out_of_range_is_refused() -> None:
+    """A model cannot bring what a request may not say."""
+    with pytest.raises(InvalidModelfile, match="parameter 'top_p' must be 0 to 1"):
+        parse_parameter("top_p", "1.5")
+    with pytest.raises(InvalidModelfile, match="request only"):
+        parse_parameter("logit_bias", "5")
+
+
+def test_merged_options_of_a_request_mend_those_of_a_model() -> None:
+    """A stored value out of range, written by another program, can be overridden."""
+    with pytest.raises(InvalidRequest):
+        merged_options({"top_p": 2}, None)
+    assert merged_options({"top_p": 2}, {"top_p": 1, "top_k": None}) == {"top_p": 1.0}
 
 
 def test_merged_options_request_wins_over_model() -> None:

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.messages.runner_to_gateway import TokenLogprob
-from gateway.answer import AnswerPart
+from gateway.answer import AnswerEnd, AnswerPart
 from gateway.parse.events import CallArguments, CallClosed, CallOpened, Text, Thought
 from gateway.wire.json_text import local_text, to_json, utc_text
-from gateway.wire.native import ChatWriter, GenerateWriter, Line, Metrics
+from gateway.wire.native import ChatWriter, GenerateWriter, Line, Metrics, Truncated
 from gateway.wire.openai import DONE, NO_USAGE, CompletionWriter, usage_of
 from gateway.wire.openai_chat import ChatCompletionWriter
 
@@ -83,7 +83,7 @@ def test_chat_completion_end_tells_the_usage_iff_asked() -> None:
     """The reason has a frame of its own, the usage another, then `[DONE]`."""
     writer = ChatCompletionWriter("m")
     writer.delta(_said("a"))
-    ended = writer.end("length") + writer.done(usage_of(10, 8))
+    ended = writer.end(AnswerPart(end=AnswerEnd("length"))) + writer.done(usage_of(10, 8))
     assert ended.endswith(DONE)
     reason, usage = _frames(ended)
     assert reason["choices"] == [{"index": 0, "delta": {}, "finish_reason": "length"}]
@@ -96,8 +96,22 @@ def test_chat_completion_end_tells_the_usage_iff_asked() -> None:
 
 def test_chat_completion_without_text_still_says_who_answers() -> None:
     """A stream of an empty answer has its role."""
-    frames = _frames(ChatCompletionWriter("m").end("stop"))
+    frames = _frames(ChatCompletionWriter("m").end(AnswerPart(end=AnswerEnd("stop"))))
     assert frames[0]["choices"] == [{"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}]
+
+
+def test_last_lines_tell_what_had_no_effect_and_what_was_cut() -> None:
+    """Warnings and cuts are at the end of a native answer and with the reason of an OpenAI one, if there are any."""
+    line = Line(done_reason="length", warnings=("careful",), truncated=Truncated(messages=2, tokens=3))
+    told = json.loads(ChatWriter("m").end(line))
+    assert (told["warnings"], told["truncated"]) == (["careful"], {"messages": 2, "tokens": 3})
+    assert "warnings" not in json.loads(ChatWriter("m").end(Line(done_reason="stop")))
+    end = AnswerEnd("length", warnings=("careful",), truncated_tokens=3)
+    writer = ChatCompletionWriter("m")
+    choices = [_frames(writer.end(AnswerPart(end=end)))[-1]["choices"][0]]
+    choices += json.loads(writer.whole([AnswerPart(end=end)], usage_of(1, 1)))["choices"]
+    for choice in choices:
+        assert (choice["warnings"], choice["truncated"]) == (["careful"], {"messages": 0, "tokens": 3})
 
 
 def test_chat_lines_tell_calls_logprobs_and_what_could_not_be_read() -> None:
@@ -125,7 +139,9 @@ def test_chat_completion_streams_arguments() -> None:
         {"id": "call_1", "index": 0, "type": "function", "function": {"name": "f", "arguments": '{"a'}}
     ]
     assert _call_of(more) == [{"index": 0, "function": {"arguments": '":1}'}}]
-    assert _frames(writer.end("stop"))[-1]["choices"] == [{"index": 0, "delta": {}, "finish_reason": "tool_calls"}]
+    assert _frames(writer.end(AnswerPart(end=AnswerEnd("stop"))))[-1]["choices"] == [
+        {"index": 0, "delta": {}, "finish_reason": "tool_calls"}
+    ]
 
 
 def _call_of(frames: list[dict[str, Any]]) -> Any:
