@@ -3,6 +3,7 @@
     LlamactorError
     ├── RequestError           the caller can mend it
     │   ├── InvalidRequest         malformed or contradictory input
+    │   ├── InvalidGrammar         a format that is wrong, unsupported or too complex
     │   ├── ModelNotFound          the name names nothing here
     │   ├── ModelNameRequired      the name is empty
     │   ├── UnsupportedByModel     the model lacks the capability
@@ -103,6 +104,18 @@ class InvalidRequest(RequestError):
     """Malformed or contradictory input."""
 
     code = "invalid_request"
+
+
+class InvalidGrammar(RequestError):
+    """A format that answers shall have is wrong, unsupported or too complex; the text names the keyword or the place.
+
+    Most are found before the answer begins, the last kind possibly in the middle of it.
+    """
+
+    code = "invalid_grammar"
+
+    def __init__(self, kind: str, reason: str) -> None:
+        super().__init__(f"invalid format ({kind}): {reason}", kind=kind, reason=reason)
 
 
 class ModelNotFound(RequestError):

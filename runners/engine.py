@@ -11,10 +11,11 @@ it at once, which takes longer than to load a small model (755 MB: 0.31 s, of 0.
 cache has a quicker layout (runners/llama/layout.py).
 """
 
+import sys
 import time
 from collections.abc import Callable, Sequence
 
-from actors.errors import DecodeFailed, Failure, InvalidRequest
+from actors.errors import DecodeFailed, Failure, InvalidRequest, LlamactorError
 from actors.messages.model import JobRef, LoadPlan, RunnerUse
 from actors.messages.runner_to_gateway import DoneReason
 from actors.messages.runner_to_scheduler import Outcome
@@ -25,13 +26,15 @@ from runners.llama.batch import Batch
 from runners.llama.context import Context
 from runners.llama.layout import SHORT_CTX
 from runners.llama.model import Model
-from runners.llama.sampler import Sampler
 from runners.lookup import PromptLookup
 from runners.media_step import media_part
 from runners.model_drafts import ModelDrafts
 from runners.outbox import Ending, Outbox
 from runners.packing import PrefillBudget, Share, pack
 from runners.prefixes import Prefixes
+from runners.remarks import remarks
+from runners.sampling import Sampling
+from runners.shifting import shift_if_full
 from runners.slots import Slot, slot_for
 from runners.speculate import StepCosts, with_drafts
 from runners.stops import StopMatcher
@@ -79,6 +82,7 @@ class Engine:
         self._budget = PrefillBudget(plan.n_batch)
         self._costs = costs or StepCosts()
         self._model_drafts = ModelDrafts(draft_model) if draft_model is not None else None
+        self._sampling = Sampling(model, num_ctx=plan.num_ctx)
         self._released = 0
         self._is_closed = False
         self._n_decoded = 0
@@ -102,6 +106,7 @@ class Engine:
 
     def admit(self, job: PreparedJob) -> bool:
         """Put a job into a slot; False when all are taken. A job that may generate nothing ends at once."""
+        job = job if self._context.can_shift else job.unshifted()
         if job.max_new_tokens <= job.n_resumed:
             self._end_unstarted(job)
             return True
@@ -114,6 +119,12 @@ class Engine:
         slot = slot_for(job.prompt, self._slots, adapters=adapters)
         if slot is None:
             return False
+        try:
+            sampler = self._sampling.sampler(job)
+        except LlamactorError as error:
+            self._outbox.end(job.ref, error.as_failure())
+            self._on_end(job.ref, Outcome.FAILED)
+            return True
         if slot.adapters != adapters:
             self._prefixes.clear(slot, self._context)
             slot.adapters = adapters
@@ -122,7 +133,8 @@ class Engine:
         leader, leader_tokens = self._prefixes.leader_of(job, self._slots, n_cached=n_cached) or (None, 0)
         slot.job = RunningJob(
             prepared=job,
-            sampler=Sampler(self._model, job.sampling, prompt=job.text_tokens, num_ctx=self._plan.num_ctx),
+            sampler=sampler,
+            logprobs=self._sampling.logprobs(job),
             stops=StopMatcher(job.stop),
             admitted_ns=time.perf_counter_ns(),
             cached_tokens=n_cached,
@@ -155,9 +167,11 @@ class Engine:
             return False
         self._make_room(max(len(share.slot.tokens) + share.n_tokens for share in shares))
         started_ns = time.perf_counter_ns()
-        outputs = self._fill(shares)
         self._use_adapters_of(shares[0].slot)
         try:
+            for share in shares:
+                shift_if_full(share.slot, self._context)
+            outputs = self._fill(shares)
             self._context.decode(self._batch)
         except DecodeFailed as error:
             self._fail(shares, error.as_failure())
@@ -320,6 +334,12 @@ class Engine:
             )
 
     def _advance(self, share: Share, index: int) -> None:
+        try:
+            self._draw(share, index)
+        except LlamactorError as error:
+            self._abandon(share.slot, error.as_failure())
+
+    def _draw(self, share: Share, index: int) -> None:
         """Sample what a share gives: one token, and as many more as its draft foresaw."""
         slot = share.slot
         token, end = self._sample(slot, index)
@@ -350,8 +370,12 @@ class Engine:
             job.lookup.feed(token)
         is_end = self._model.is_end(token)
         shown = "" if is_end else self._shown(job, token)
-        self._outbox.add(job.ref, shown, token)
-        if is_end or job.stops.matched is not None:
+        if job.logprobs is not None and not is_end:
+            job.logprobs.feed(self._context, index, token)
+        self._outbox.add(
+            job.ref, shown, token, job.logprobs.take() if job.logprobs and shown and not job.stops.is_holding else ()
+        )
+        if is_end or job.stops.matched is not None or job.sampler.is_complete:
             return token, DoneReason.STOP
         if len(job.generated) >= job.prepared.max_new_tokens:
             return token, DoneReason.LENGTH
@@ -374,8 +398,10 @@ class Engine:
             truncated_tokens=prepared.truncated_tokens,
             context=(*prepared.shown_prompt, *job.generated) if prepared.return_context else (),
             stop=job.stops.matched or "",
+            warnings=remarks(job, reason, self._model),
         )
-        self._outbox.end(job.ref, ending, text=tail)
+        told = job.logprobs.take() if job.logprobs and job.stops.matched is None else ()
+        self._outbox.end(job.ref, ending, text=tail, logprobs=told)
         self._release(slot, Outcome.FINISHED)
 
     def _end_unstarted(self, job: PreparedJob) -> None:
@@ -403,6 +429,13 @@ class Engine:
         """Give the text that a token adds to an answer."""
         return job.stops.feed(job.text.feed(job.prepared.marks.get(token) or self._model.piece(token)))
 
+    def _abandon(self, slot: Slot, failure: Failure) -> None:
+        """End a job whose next token cannot be chosen; what its cells hold stays known."""
+        assert slot.job is not None  # noqa: S101  # a token was due
+        self._context.cut(slot.index, keep_tokens=len(slot.tokens))
+        self._outbox.end(slot.job.ref, failure)
+        self._release(slot, Outcome.FAILED)
+
     def _fail(self, shares: Sequence[Share], failure: Failure) -> None:
         """End the jobs of a batch whose decode failed: nothing is known of their cells any more."""
         for share in shares:
@@ -417,6 +450,9 @@ class Engine:
         assert job is not None  # noqa: S101  # callers free slots that hold one
         job.sampler.close()
         slot.job = slot.next_token = None
+        if slot.n_exact < len(slot.tokens):  # a shifted history is not what its tokens would give: keep its front
+            self._prefixes.shorten(slot, slot.n_exact, self._context)
+            slot.n_exact = sys.maxsize
         self._released += 1
         slot.last_used = self._released
         if not job.prepared.counts_places:

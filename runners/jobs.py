@@ -5,11 +5,22 @@ from collections.abc import Mapping
 
 from actors.messages.job import SamplingOptions
 from actors.messages.model import AdapterUse, JobRef
+from runners.constrained_sampler import ConstrainedSampler
+from runners.constraint import Constraint
 from runners.detokenize import Utf8Stream
 from runners.llama.sampler import Sampler
+from runners.logprobs import Logprobs
 from runners.lookup import PromptLookup
 from runners.media import MediaSpan, position_of, span_at, text_end
 from runners.stops import StopMatcher
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Shift:
+    """How a job's context may shift: in which window, and how many tokens at the front stay."""
+
+    num_ctx: int
+    n_keep: int
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +32,7 @@ class PreparedJob:
     """What is evaluated before the first new token: the prompt and, behind it, the resumed part of the answer."""
     sampling: SamplingOptions
     max_new_tokens: int
-    """At least 0, and such that prompt and answer fit the slot."""
+    """At least 0; without `shift`, such that prompt and answer fit the slot."""
     stop: tuple[str, ...]
     return_context: bool
     adapters: tuple[AdapterUse, ...] | None = None
@@ -35,6 +46,12 @@ class PreparedJob:
     tells_prefill: bool = False
     spans: tuple[MediaSpan, ...] = ()
     """Where `prompt` holds places of media."""
+    shift: Shift | None = None
+    """None: the answer ends where the context does."""
+    constraint: Constraint | None = None
+    """The grammar of the answer, at its beginning; this job's own."""
+    top_logprobs: int | None = None
+    """How many likely tokens to tell beside each token's log probability; None: tell none."""
     most_drafted: int | None = None
     """Guessed tokens in a step at most, 0 for no speculation; None: as many as pay."""
     n_resumed: int = 0
@@ -78,13 +95,20 @@ class PreparedJob:
         """Count the prompt's own tokens."""
         return len(self.prompt) - self.n_resumed
 
+    def unshifted(self) -> "PreparedJob":
+        """Give the job as a memory that cannot shift runs it."""
+        if self.shift is None:
+            return self
+        room = max(0, self.shift.num_ctx - self.n_prompt)
+        return dataclasses.replace(self, shift=None, max_new_tokens=min(self.max_new_tokens, room))
+
 
 @dataclasses.dataclass(slots=True)
 class RunningJob:
     """A job in a slot; owned by the decode thread."""
 
     prepared: PreparedJob
-    sampler: Sampler
+    sampler: Sampler | ConstrainedSampler
     stops: StopMatcher
     admitted_ns: int
     cached_tokens: int
@@ -95,6 +119,9 @@ class RunningJob:
     leader: "RunningJob | None" = None
     """The job that evaluates the beginning of this one's prompt; this one waits until that has `leader_tokens`."""
     leader_tokens: int = 0
+    logprobs: Logprobs | None = None
+    shifted_tokens: int = 0
+    """Tokens that context shifts took out of the sequence."""
     lookup: PromptLookup | None = None
     """Guesses at the next tokens; None for a job that does not speculate."""
 

@@ -92,10 +92,13 @@ class Outbox:
         pending = self._pending.get(ref.gateway_id, {}).get(ref)
         return pending is not None and bool(pending.vectors)
 
-    def end(self, ref: JobRef, ending: Ending | Failure, *, text: str = "") -> None:
+    def end(
+        self, ref: JobRef, ending: Ending | Failure, *, text: str = "", logprobs: tuple[TokenLogprob, ...] = ()
+    ) -> None:
         """Resolve the job, with the last text it held back."""
         pending = self._of(ref)
         pending.text += text
+        pending.logprobs += logprobs
         pending.ending = ending
 
     def forget_gateway(self, gateway_id: str) -> None:

@@ -43,7 +43,7 @@ class Prefixes:
         kept, n_kept = (found[0], self._usable(found[0].tokens, found[1], job)) if found else (None, 0)
         if max(n_donor, n_kept) < own + LEAST_GAIN_TOKENS:
             self._spill(slot, keep=own, context=context)
-            return self._cut(slot, own, context)
+            return self.shorten(slot, own, context)
         self._spill(slot, keep=0, context=context)
         if donor is not None and n_donor >= n_kept:
             return self._take(slot, donor.tokens, n_donor, context.state(donor.index), context.layout, context)
@@ -98,7 +98,7 @@ class Prefixes:
                 continue
             if other.job is not None and not other.job.prepared.counts_places:
                 continue
-            n_shared = self._shared(other.tokens, job)
+            n_shared = min(self._shared(other.tokens, job), other.n_exact)
             if n_shared > best[1]:
                 best = other, n_shared
         return best
@@ -129,9 +129,9 @@ class Prefixes:
         if not context.restore(slot.index, cells):
             return 0
         slot.tokens += tokens
-        return self._cut(slot, n_shared, context)
+        return self.shorten(slot, n_shared, context)
 
-    def _cut(self, slot: Slot, n_tokens: int, context: Context) -> int:
+    def shorten(self, slot: Slot, n_tokens: int, context: Context) -> int:
         """Shorten a slot's sequence; where the memory cannot be cut there it is cleared, and 0 is returned."""
         if n_tokens < len(slot.tokens):
             # A sliding window has dropped cells; those that the next token sees must all be there.
@@ -145,6 +145,8 @@ class Prefixes:
     def _spill(self, slot: Slot, *, keep: int, context: Context) -> None:
         """Save a slot's sequence to the tier if it loses enough by being cut to `keep` tokens."""
         tokens = slot.tokens
+        if len(tokens) > slot.n_exact:
+            return  # a context that shifted is not what its tokens would give
         if len(tokens) - keep < LEAST_TOKENS or not self._tier.wants(tokens, slot.adapters) or min(tokens) < 0:
             return  # a negative one stands for a medium, which has no name beyond this runner
         self._tier.keep(Kept(tuple(tokens), slot.adapters, context.layout, context.state(slot.index)))

@@ -2,7 +2,7 @@
 
 A conversation that does not fit loses its oldest messages first; system messages and the last message stay. A prompt
 that still does not fit keeps its first `num_keep` tokens and the end, half of the rest. What was cut is counted, and
-told to the client. The answer ends where the context does.
+told to the client. The answer ends where the context does, or goes on by context shifts (`runners.shifting`).
 """
 
 import os
@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from actors.errors import InvalidRequest, PromptTooLong
+from actors.errors import InvalidRequest, PromptTooLong, RunnerDied
 from actors.messages.job import (
     MEDIA_PLACE,
     ChatMessage,
@@ -24,10 +24,12 @@ from actors.messages.job import (
     TokenPrompt,
 )
 from actors.messages.model import JobRef, LoadPlan
-from runners.jobs import PreparedJob
+from runners.grammar import GrammarCompiler
+from runners.jobs import PreparedJob, Shift
 from runners.media import MediaSpan
 from runners.media_reader import MediaReader, marked, numbered
 from runners.rendering import GoRenderRequest, RendererClient, RenderRequest
+from runners.sampling import check_sampling
 from runners.tokenizer import Tokenizer
 
 CHATML = (
@@ -37,6 +39,8 @@ CHATML = (
 """The template of a model that brings none."""
 
 _SEED_BYTES = 4
+_MOST_CONTEXTS = 10
+"""An answer that may shift its context ends when it has filled it so often, unless `num_predict` is less."""
 _TAIL_CHARS = 64
 """Of a rendered chat, told to the gateway: longer than any tag that opens thinking."""
 
@@ -58,6 +62,7 @@ class PromptPreparer:
         self._media = media
         self._renderer = renderer
         self._plan = plan
+        self._grammars = GrammarCompiler(tokenizer)
 
     async def prepare(self, ref: JobRef, body: JobBody, *, resumed: Sequence[int] = ()) -> PreparedJob:
         """Turn a body into a job that fits its slot.
@@ -69,19 +74,20 @@ class PromptPreparer:
 
         Raises:
             InvalidRequest: token ids outside the vocabulary, or an empty prompt.
+            InvalidGrammar: it is wrong, unsupported or too complex.
             PromptTooLong: it does not fit and may not be cut.
             TemplateFailed: the chat template refused the messages.
         """
+        check_sampling(body.sampling, n_vocab=self._tokenizer.model.n_vocab)
+        compiled = None if body.grammar is None else await self._grammars.compile(body.grammar)
         num_ctx = min(body.num_ctx or self._plan.num_ctx, self._plan.num_ctx)
         prompt, n_messages = await self._prompt(body, limit=num_ctx - 1)
-        tokens = prompt.tokens
-        n_cut = 0
-        if len(tokens) >= num_ctx:
-            if not body.truncate or any(token < 0 for token in tokens):  # an image cannot be cut
-                raise PromptTooLong(prompt_tokens=len(tokens), context_tokens=num_ctx)
-            kept = cut_middle(tokens, limit=num_ctx - 1, n_keep=body.num_keep + self._tokenizer.model.add_bos)
-            tokens, n_cut = kept, len(tokens) - len(kept)
-        room = num_ctx - len(tokens)
+        tokens = self._cut(prompt.tokens, body, num_ctx=num_ctx)
+        if len(tokens) + len(resumed) >= num_ctx:
+            raise RunnerDied("the answer had outgrown its context, so no other can go on with it")
+        tail = prompt.text[-_TAIL_CHARS:] if isinstance(body.prompt, ChatPrompt) else ""
+        shifts = body.shift and not prompt.spans  # the places of an image do not move one by one
+        most = num_ctx * _MOST_CONTEXTS if shifts else num_ctx - len(tokens)
         return PreparedJob(
             ref=ref,
             prompt=[*tokens, *resumed],
@@ -89,16 +95,31 @@ class PromptPreparer:
             spans=prompt.spans,
             most_drafted=body.most_drafted,
             sampling=_with_seed(body.sampling),
-            max_new_tokens=room if body.num_predict < 0 else min(body.num_predict, room),
+            max_new_tokens=most if body.num_predict < 0 else min(body.num_predict, most),
+            shift=Shift(num_ctx, self._n_kept(body, tokens)) if shifts else None,
+            constraint=compiled.constraint(body.grammar, prompt_tail=tail) if compiled and body.grammar else None,
+            top_logprobs=body.top_logprobs,
             stop=body.stop,
             return_context=body.return_context,
             adapters=body.adapters,
             truncated_messages=n_messages,
-            truncated_tokens=n_cut,
-            prompt_tail=prompt.text[-_TAIL_CHARS:] if isinstance(body.prompt, ChatPrompt) else "",
+            truncated_tokens=len(prompt.tokens) - len(tokens),
+            prompt_tail=tail,
             marks=await self._tokenizer.marks(body.visible_tokens),
             tells_prefill=body.tells_prefill,
         )
+
+    def _cut(self, tokens: list[int], body: JobBody, *, num_ctx: int) -> list[int]:
+        if len(tokens) < num_ctx:
+            return tokens
+        if not (body.truncate and body.shift) or any(token < 0 for token in tokens):  # an image cannot be cut
+            raise PromptTooLong(prompt_tokens=len(tokens), context_tokens=num_ctx)
+        return cut_middle(tokens, limit=num_ctx - 1, n_keep=self._n_kept(body, tokens))
+
+    def _n_kept(self, body: JobBody, tokens: Sequence[int]) -> int:
+        """Count the tokens at the front that cuts and shifts spare; all of the prompt for a negative `num_keep`."""
+        n_keep = body.num_keep if body.num_keep >= 0 else len(tokens)
+        return n_keep + self._tokenizer.model.add_bos
 
     async def _prompt(self, body: JobBody, *, limit: int) -> tuple[WholePrompt, int]:
         """Give the prompt and how many messages were left out."""

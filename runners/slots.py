@@ -6,6 +6,7 @@ pass (measured: slots 0-3 gave 120 tokens/s, 0,2,4,6 gave 78), so a hole between
 """
 
 import dataclasses
+import sys
 from collections.abc import Sequence
 
 from runners.jobs import RunningJob
@@ -35,6 +36,8 @@ class Slot:
     """Sampled and not yet decoded; None while the job's prompt is being prefilled."""
     last_used: int = 0
     """Rank of the last release; higher is more recent."""
+    n_exact: int = sys.maxsize
+    """Tokens at the front whose cells depend on them alone; those behind were computed before a context shift."""
 
     @property
     def is_decoding(self) -> bool:

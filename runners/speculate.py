@@ -152,6 +152,8 @@ def _guess(slot: Slot, limit: int) -> list[int]:
     if job is None or lookup is None:
         return []
     limit = min(limit, job.prepared.max_new_tokens - len(job.generated) - 1)
+    if job.prepared.shift is not None:  # a draft ends before a shift, which its tokens would see otherwise
+        limit = min(limit, max(0, job.prepared.shift.num_ctx - len(slot.tokens) - 2))
     if job.prepared.most_drafted is not None:
         limit = min(limit, job.prepared.most_drafted)
     return lookup.guess(limit)

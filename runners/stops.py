@@ -15,6 +15,11 @@ class StopMatcher:
         self.matched: str | None = None
         """The stop string that was found; nothing is given back after it."""
 
+    @property
+    def is_holding(self) -> bool:
+        """True iff some of the text may still become a stop string."""
+        return bool(self._held)
+
     def feed(self, text: str) -> str:
         """Take new text; return the text that can be shown now."""
         if not self._stops:

@@ -54,6 +54,8 @@ class Context:
         if not self.handle:
             raise load_error("llama.cpp could not create a context", remedy=layout_remedy(plan), num_ctx=self.num_ctx)
         self._memory = native.llama_get_memory(self.handle)
+        self.can_shift: bool = bool(native.llama_memory_can_shift(self._memory)) and not model.keeps_state
+        """Whether cells can be dropped from the middle of a sequence and the rest moved up."""
 
     def decode(self, batch: Batch) -> None:
         """Evaluate a batch; its cells are then part of the sequences.
@@ -90,6 +92,18 @@ class Context:
             False iff this memory cannot be cut there (recurrent state); the sequence must then be cleared.
         """
         return bool(native.llama_memory_seq_rm(self._memory, sequence, keep_tokens, -1))
+
+    def drop(self, sequence: int, *, start: int, n_tokens: int) -> bool:
+        """Drop cells from the middle of a sequence and move those behind them up, which the next decode finishes.
+
+        Returns:
+            False iff this memory cannot; nothing is changed then.
+        """
+        end = start + n_tokens
+        if not native.llama_memory_seq_rm(self._memory, sequence, start, end):
+            return False
+        native.llama_memory_seq_add(self._memory, sequence, end, -1, -n_tokens)
+        return True
 
     def first_position(self, sequence: int) -> int:
         """Give the lowest position whose cell is still present, -1 for none; above 0 a window has slid."""

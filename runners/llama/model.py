@@ -2,10 +2,11 @@
 
 The handle belongs to the thread that loaded it, which also closes it. The vocabulary is immutable after the load;
 llama.cpp's vocabulary functions read it only and may be called from any one thread at a time per method, so that the
-tokenizer thread uses `tokenize` and `detokenize` while the decode thread uses `piece` and `is_end`.
+tokenizer thread uses `tokenize`, `detokenize` and `pieces` while the decode thread uses `piece` and `is_end`.
 """
 
 import ctypes
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -77,6 +78,31 @@ class Model:
             and self.metadata("attention.kv_lora_rank") is None
         )
         """True iff a cell is one position with a key and a value in every layer."""
+
+    @property
+    def vocab(self) -> Any:
+        """The native vocabulary, for the native calls that take one."""
+        return self._vocab
+
+    @functools.cached_property
+    def ends(self) -> tuple[int, ...]:
+        """Every token that ends a generation; found at the first use, as it takes a call per token."""
+        return tuple(token for token in range(self.n_vocab) if native.llama_vocab_is_eog(self._vocab, token))
+
+    @functools.cached_property
+    def suppressed(self) -> tuple[int, ...]:
+        """The tokens that the model's authors want never to be sampled."""
+        count = ctypes.c_int32(0)
+        tokens = native.llama_vocab_get_suppress_tokens(self._vocab, ctypes.byref(count))
+        return tuple(tokens[: count.value]) if count.value else ()
+
+    def pieces(self) -> list[bytes]:
+        """Give the bytes of every token, by id, control tokens as they are written."""
+        return [self._convert(token, special=True) for token in range(self.n_vocab)]
+
+    def is_control(self, token: int) -> bool:
+        """Tell whether a token steers the model and is no text."""
+        return bool(native.llama_vocab_is_control(self._vocab, token))
 
     def metadata(self, key: str) -> str | None:
         """Look up one of the architecture's keys in the file's metadata, as text; None when it is absent."""

@@ -8,11 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.errors import InvalidRequest, PromptTooLong, TemplateFailed, UnsupportedByModel
+from actors.errors import InvalidGrammar, InvalidRequest, PromptTooLong, TemplateFailed, UnsupportedByModel
 from actors.messages.job import (
     ChatMessage,
     ChatPrompt,
     FillPrompt,
+    Grammar,
+    GrammarKind,
     JobBody,
     RawPrompt,
     SamplingOptions,
@@ -21,7 +23,7 @@ from actors.messages.job import (
 )
 from actors.messages.launcher_to_runner import RendererAssignment
 from actors.messages.model import JobRef, LoadPlan, ModelSpec
-from runners.jobs import PreparedJob
+from runners.jobs import PreparedJob, Shift
 from runners.llama.binding import start_backend
 from runners.llama.model import Model
 from runners.media_reader import MediaReader
@@ -34,6 +36,30 @@ from tests.support.pictures import png
 pytestmark = [pytest.mark.model, pytest.mark.processes]
 
 NUM_CTX = 256
+DEEP = '{"type":"object","properties":{"a":' * 2000 + "{}" + "}}" * 2000
+REFUSED = (
+    (GrammarKind.JSON_SCHEMA, DEEP, "nested deeper than 100 levels"),
+    (GrammarKind.JSON_SCHEMA, '{"type":"array","maxItems":1000000}', "maxItems is over 10000"),
+    (GrammarKind.JSON_SCHEMA, '{"type":"array","uniqueItems":true}', 'unsupported keyword: "uniqueItems"'),
+    (GrammarKind.JSON_SCHEMA, '{"not":{"type":"string"}}', 'unsupported keyword: "not"'),
+    (GrammarKind.JSON_SCHEMA, '{"oneOf":[{"type":"integer"},{"type":"number"}]}', "unsupported keyword: oneOf"),
+    (GrammarKind.JSON_SCHEMA, '{"type":"wat"}', "wat"),
+    (GrammarKind.JSON_SCHEMA, '{"allOf":[{"type":"string"},{"type":"integer"}]}', "Unsatisfiable"),
+    (GrammarKind.JSON_SCHEMA, '{"type":', "it is no JSON"),
+    (GrammarKind.JSON_SCHEMA, "[]", "it must be an object"),
+    (
+        GrammarKind.JSON_SCHEMA,
+        '{"properties":{' + ",".join(f'"k{number}":{{}}' for number in range(3000)) + "}}",
+        "properties has over 2000 members",
+    ),
+    (GrammarKind.JSON_SCHEMA, '{"enum":["' + "x" * 200_000 + '"]}', "131072 are allowed"),
+    (GrammarKind.REGEX, "(", "unclosed group"),
+    (GrammarKind.REGEX, "(" * 5000 + ")" * 5000, "regex"),
+    (GrammarKind.REGEX, "a" * 20_000, "16384 are allowed"),
+    (GrammarKind.LARK, "start: missing", "missing"),
+    (GrammarKind.LARK, "start: " + "(" * 5000 + '"a"' + ")" * 5000, "too deeply nested"),
+    (GrammarKind.GBNF, 'root ::= "a"{1000000}', "more than 2000 repetitions"),
+)
 
 
 class Desk:
@@ -137,14 +163,53 @@ async def test_prepare_long_text_is_cut_in_the_middle_or_refused(desk: Desk) -> 
         await desk.prepare(JobBody(prompt=body.prompt, truncate=False))
 
 
-async def test_prepare_limits_the_answer_to_what_fits(desk: Desk) -> None:
-    """Unlimited answers end with the context, the caller's own if that is smaller."""
-    whole = await desk.prepare(JobBody(prompt=RawPrompt(text="Hello")))
+async def test_prepare_limits_the_answer(desk: Desk) -> None:
+    """Without a shift an unlimited answer ends with the context, the caller's own if that is smaller."""
+    whole = await desk.prepare(JobBody(prompt=RawPrompt(text="Hello"), shift=False))
     assert len(whole.prompt) + whole.max_new_tokens == NUM_CTX
-    small = await desk.prepare(JobBody(prompt=RawPrompt(text="Hello"), num_ctx=64))
+    small = await desk.prepare(JobBody(prompt=RawPrompt(text="Hello"), num_ctx=64, shift=False))
     assert len(small.prompt) + small.max_new_tokens == 64
     few = await desk.prepare(JobBody(prompt=RawPrompt(text="Hello"), num_predict=5))
     assert few.max_new_tokens == 5
+
+
+async def test_prepare_with_shift_lets_the_answer_outgrow_the_context(desk: Desk) -> None:
+    """Ten contexts are the end of an answer that no limit ends; a memory that cannot shift gets the plain limit."""
+    job = await desk.prepare(JobBody(prompt=RawPrompt(text="Hello"), num_ctx=64, num_keep=3))
+    bos = int(desk.model.add_bos)
+    assert (job.max_new_tokens, job.shift) == (640, Shift(num_ctx=64, n_keep=3 + bos))
+    assert job.unshifted().max_new_tokens == 64 - len(job.prompt)
+    assert job.unshifted().shift is None
+    kept = await desk.prepare(JobBody(prompt=RawPrompt(text="Hello"), num_keep=-1))
+    assert kept.shift == Shift(num_ctx=NUM_CTX, n_keep=len(kept.prompt) + bos)
+
+
+async def test_prepare_without_shift_refuses_what_does_not_fit(desk: Desk) -> None:
+    """A prompt loses tokens from its middle only where the answer may lose some, too."""
+    with pytest.raises(PromptTooLong, match="longer than the context length currently available"):
+        await desk.prepare(JobBody(prompt=RawPrompt(text="filler " * 900), shift=False))
+
+
+async def test_prepare_grammar_is_compiled_or_refused(desk: Desk) -> None:
+    """What cannot be used is refused by its keyword before the job takes a slot; a good one gives each job its own."""
+    good = Grammar(kind=GrammarKind.JSON_SCHEMA, text='{"type":"object"}')
+    prompt = RawPrompt(text="Hello")
+    first, second = [await desk.prepare(JobBody(prompt=prompt, grammar=good)) for _ in range(2)]
+    assert first.constraint is not None
+    assert first.constraint is not second.constraint
+    for kind, text, reason in REFUSED:
+        with pytest.raises(InvalidGrammar) as caught:
+            await desk.prepare(JobBody(prompt=prompt, grammar=Grammar(kind=kind, text=text)))
+        assert reason in caught.value.message
+
+
+async def test_prepare_foreign_biases_are_refused(desk: Desk) -> None:
+    """A bias for a token that the model does not have is told with the ids that it has; so are too many breakers."""
+    prompt = RawPrompt(text="Hello")
+    with pytest.raises(InvalidRequest, match="logit_bias holds 1000000"):
+        await desk.prepare(JobBody(prompt=prompt, sampling=SamplingOptions(logit_bias=((1_000_000, 1.0),))))
+    with pytest.raises(InvalidRequest, match="dry_sequence_breakers has 17 texts"):
+        await desk.prepare(JobBody(prompt=prompt, sampling=SamplingOptions(dry_sequence_breakers=("x",) * 17)))
 
 
 async def test_prepare_draws_a_seed_unless_given(desk: Desk) -> None:
