@@ -124,4 +124,6 @@ def _room(share: Share, num_ctx: int) -> int:
     if job is None or job.lookup is None or job.prepared.spans or num_ctx - len(share.slot.tokens) <= _LONGEST:
         return 0
     room = job.prepared.max_new_tokens - len(job.generated) - 1
+    if job.prepared.shift is not None:
+        room = min(room, job.prepared.shift.num_ctx - len(share.slot.tokens) - 2)
     return room if job.prepared.most_drafted is None else min(room, job.prepared.most_drafted)
