@@ -57,6 +57,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     flash_attention: bool | None = None
     """None: where it pays."""
     kv_on_device: bool = True
+    go_templates: bool | None = None
+    """Whether models' Go templates are used wherever there are any, or never; None: as each model needs."""
     sched_spread: bool = False
     """Whether a model is always spread over all devices of its host."""
     gpu_overhead_bytes: int = 0
@@ -107,7 +109,7 @@ def settings_from(environ: Mapping[str, str] = os.environ) -> Settings:
     return Settings(
         host=host,
         port=port,
-        models=_path(env.text("OLLAMA_MODELS")) if env.text("OLLAMA_MODELS") else default_models(),
+        models=models_folder(environ),
         keep_alive_s=keep_alive_s if keep_alive_s >= 0 else FOREVER_S,
         load_timeout_s=load_timeout_s if load_timeout_s > 0 else FOREVER_S,
         num_parallel=env.count("OLLAMA_NUM_PARALLEL", 0) or None,
@@ -124,6 +126,7 @@ def settings_from(environ: Mapping[str, str] = os.environ) -> Settings:
         kv_cache_type=_kv_cache_type(env),
         flash_attention=env.choice("OLLAMA_FLASH_ATTENTION"),
         kv_on_device=env.choice("LLAMACTOR_KV_ON_DEVICE") is not False,
+        go_templates=env.choice("OLLAMA_GO_TEMPLATE"),
         sched_spread=env.flag("OLLAMA_SCHED_SPREAD"),
         gpu_overhead_bytes=env.count("OLLAMA_GPU_OVERHEAD", 0),
         tenant_weights=env.weights("LLAMACTOR_TENANT_WEIGHTS"),
@@ -159,6 +162,16 @@ def _cache_dir(environ: Mapping[str, str]) -> str:
     """Give the user's cache folder, as the XDG base directory specification has it."""
     given = environ.get("XDG_CACHE_HOME", "")
     return given if given.startswith("/") else "~/.cache"
+
+
+def models_folder(environ: Mapping[str, str]) -> Path:
+    """Give the model store's folder.
+
+    Raises:
+        InvalidRequest: this user has no home folder.
+    """
+    text = _Environment(environ).text("OLLAMA_MODELS")
+    return _path(text) if text else default_models()
 
 
 def default_models() -> Path:

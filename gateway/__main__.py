@@ -80,7 +80,7 @@ async def serve(settings: Settings, listener: socket.socket) -> None:
     worker = Worker(
         settings=settings,
         jobs=jobs,
-        models=Models(Store(settings.models, no_prune=settings.no_prune)),
+        models=Models(Store(settings.models, no_prune=settings.no_prune, go_templates=settings.go_templates)),
         is_draining=lambda: server is not None and server.is_draining,
     )
     tls = tls_context(settings.tls_cert, settings.tls_key)

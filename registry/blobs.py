@@ -6,8 +6,11 @@ after an hour. Two processes may store the same blob at once: both rename equal 
 """
 
 import contextlib
+import fcntl
 import hashlib
 import os
+import secrets
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +21,8 @@ from actors.errors import Bug, DigestMismatch, StoreUnwritable
 from registry.digests import digest_of, parse_digest
 
 _COPY_CHUNK_BYTES = 1 << 20
+_READABLE = 0o444
+_FICLONE = 0x40049409  # of linux/fs.h
 _PUBLIC = 0o644  # Ollama's mode; another user's server may share the store
 
 
@@ -122,6 +127,29 @@ class Blobs:
             raise StoreUnwritable(str(self.folder), error.strerror or str(error)) from error
         return digest
 
+    def link(self, source: Path, digest: str) -> bool:
+        """Put a file that has this digest into the store without copying it; false where that cannot be.
+
+        Its blocks are shared if the file system can do that; else the blob is another name of the file, which must not
+        be changed from then on. A file that others cannot read is linked only into a folder of its own owner.
+        """
+        target = self.path(digest)
+        scratch = self.folder / f"sha256-{secrets.token_hex(8)}"
+        try:
+            with source.open("rb") as file:
+                status = os.fstat(file.fileno())
+                is_public = status.st_mode & _READABLE == _READABLE or status.st_uid == self.folder.stat().st_uid
+                if not stat.S_ISREG(status.st_mode) or not is_public:
+                    return False
+                if not _cloned(file.fileno(), scratch):
+                    os.link(source.resolve(), scratch)
+            scratch.rename(target)
+            sync_folder(self.folder)
+        except OSError:
+            scratch.unlink(missing_ok=True)
+            return False
+        return True
+
     def touch(self, digest: str) -> bool:
         """Refresh the mtime of a blob that is about to be used; false when it is not stored."""
         path = self.path(digest)
@@ -198,6 +226,19 @@ class BlobWriter:
         except OSError as error:
             raise StoreUnwritable(str(self._folder), error.strerror or str(error)) from error
         return digest
+
+
+def _cloned(source_fd: int, target: Path) -> bool:
+    """Make a file that shares its blocks with another, on file systems that can."""
+    with target.open("xb") as file:
+        try:
+            fcntl.ioctl(file.fileno(), _FICLONE, source_fd)
+        except OSError:
+            target.unlink()
+            return False
+        os.fchmod(file.fileno(), _PUBLIC)
+        os.fsync(file.fileno())
+    return True
 
 
 def sync_folder(folder: Path) -> None:

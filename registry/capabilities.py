@@ -1,9 +1,12 @@
 """What a model can do, in the words and the order of the native API."""
 
 from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
 
+from actors.errors import InvalidGguf
 from registry.engine import CHAT_TEMPLATE, PromptEngine, go_template_of, is_harmony, prompt_engine
-from registry.gguf import GgufFile
+from registry.gguf import GgufFile, read_gguf_head
 from registry.model import InstalledModel
 from registry.templates.jinjascan import scan_jinja
 
@@ -15,6 +18,8 @@ THINKING = "thinking"
 VISION = "vision"
 AUDIO = "audio"
 
+_MUTE = {"nemotron_h_omni"}  # Ollama has no audio for it
+_N_PROJECTORS = 256
 _GO_ORDER = (TOOLS, INSERT, THINKING)
 
 # What Ollama's built-in parsers declare: (tools, thinking).
@@ -77,8 +82,20 @@ def _by_metadata(model: InstalledModel, gguf: GgufFile) -> Iterable[str]:
     yield EMBEDDING if gguf.value("pooling_type") is not None else COMPLETION
     if gguf.value("vision.block_count") is not None or model.projectors:
         yield VISION
-    if gguf.value("audio.block_count") is not None:
+    hears = gguf.value("audio.block_count") is not None or any(map(_hears, model.projectors))
+    if hears and gguf.architecture not in _MUTE:
         yield AUDIO
+
+
+@lru_cache(maxsize=_N_PROJECTORS)
+def _hears(projector: Path) -> bool:
+    """Tell whether a projector, whose path names its content, takes audio; one that cannot be read does not."""
+    try:
+        head = read_gguf_head(projector)
+    except InvalidGguf:
+        return False
+    kinds = (head.text("projector_type"), head.text("audio.projector_type"))
+    return head.value("has_audio_encoder") is True and not any(kind.startswith("gemma3n") for kind in kinds)
 
 
 def _by_go_template(model: InstalledModel) -> Iterable[str]:

@@ -35,8 +35,10 @@ class PromptEngine(enum.Enum):
 
 def prompt_engine(model: InstalledModel, gguf: GgufFile) -> PromptEngine:
     """Choose the engine for a model."""
+    if model.go_templates is False:
+        return PromptEngine.JINJA
     stored = go_template_of(model)
-    if stored is not None and model.template_is_written:
+    if stored is not None and (model.template_is_written or model.go_templates):
         return PromptEngine.GO
     return engine_by_offers(model.config, stored, gguf)
 

@@ -37,6 +37,8 @@ class InstalledModel:
     manifest: Manifest
     config: ModelConfig
     blobs: Blobs = field(repr=False, compare=False)
+    go_templates: bool | None = field(default=None, compare=False)
+    """Whether a stored Go template shall be used wherever there is one (True), or never (False)."""
 
     @property
     def size_bytes(self) -> int:
@@ -90,6 +92,11 @@ class InstalledModel:
         """The model that guesses for this one."""
         layers = self.manifest.of_type(manifests.DRAFT)
         return self.blobs.path(layers[-1].digest) if layers else None
+
+    @property
+    def drafts(self) -> tuple[Path, ...]:
+        """Smaller models that draft for this one."""
+        return tuple(self.blobs.path(layer.digest) for layer in self.manifest.of_type(manifests.DRAFT))
 
     @property
     def load_key(self) -> str:
@@ -184,7 +191,7 @@ class InstalledModel:
         )
 
 
-def read_model(name: ModelName, path: Path, blobs: Blobs) -> InstalledModel:
+def read_model(name: ModelName, path: Path, blobs: Blobs, *, go_templates: bool | None = None) -> InstalledModel:
     """Read a manifest file and the configuration it names.
 
     Raises:
@@ -203,7 +210,8 @@ def read_model(name: ModelName, path: Path, blobs: Blobs) -> InstalledModel:
         raise InvalidManifest(f"the manifest of {name.shortest} is too long")
     manifest = parse_manifest(content)
     config = parse_config(read_blob(blobs, manifest.config, model=name.shortest))
-    return InstalledModel(name, hashlib.sha256(content).hexdigest(), modified_ns, manifest, config, blobs)
+    digest = hashlib.sha256(content).hexdigest()
+    return InstalledModel(name, digest, modified_ns, manifest, config, blobs, go_templates)
 
 
 def read_blob(blobs: Blobs, layer: Layer, *, model: str) -> bytes:

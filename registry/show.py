@@ -108,6 +108,7 @@ def modelfile_of(model: InstalledModel, *, parameters: Mapping[str, Any], system
     return Modelfile(
         sources=(str(model.weights_path), *map(str, model.projectors)),
         adapters=tuple(map(str, model.adapters)),
+        drafts=tuple(map(str, model.drafts)),
         template=model.template or BARE_TEMPLATE,
         system=system or None,
         renderer=model.config.renderer or None,

@@ -40,8 +40,15 @@ log = logging.getLogger(__name__)
 class Store:
     """A model store on disk. Thread-safe; several may use one folder at once, in several processes."""
 
-    def __init__(self, root: Path, *, no_prune: bool = False) -> None:
-        """Take the root folder, which need not exist, and whether unreferenced blobs stay after changes."""
+    def __init__(self, root: Path, *, no_prune: bool = False, go_templates: bool | None = None) -> None:
+        """Take the root folder, which need not exist.
+
+        Args:
+            root: the folder.
+            no_prune: whether unreferenced blobs stay after changes.
+            go_templates: whether the models' Go templates shall always be used, or never; None: as each needs.
+        """
+        self._go_templates = go_templates
         self.root = root
         self.no_prune = no_prune
         self.blobs = Blobs(root)
@@ -254,7 +261,7 @@ class Store:
         return self.manifests / name.path
 
     def _read(self, path: Path) -> InstalledModel:
-        return read_model(ModelName(*path.parts[-_LEVELS:]), path, self.blobs)
+        return read_model(ModelName(*path.parts[-_LEVELS:]), path, self.blobs, go_templates=self._go_templates)
 
     def _get(self, name: ModelName) -> InstalledModel | None:
         try:

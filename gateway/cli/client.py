@@ -17,6 +17,7 @@ from gateway.cli.target import Target, target_from
 CONNECT_TIMEOUT_S = 10.0
 _READ_BYTES = 1 << 16
 
+_LOCAL = {"127.0.0.1", "::1", "localhost"}
 Json = dict[str, Any]
 
 
@@ -25,6 +26,11 @@ class Client:
 
     def __init__(self, target: Target | None = None) -> None:
         self._target = target or target_from()
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the server is on this machine, as far as its address tells."""
+        return self._target.host in _LOCAL
 
     def check(self) -> None:
         """Fail early where no server listens.

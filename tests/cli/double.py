@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 Reply = tuple[int, list[Any]]
@@ -20,6 +21,8 @@ class Double:
     blobs: dict[str, bytes] = field(default_factory=dict)
     requests: list[tuple[str, Any]] = field(default_factory=list)
     address: str = ""
+    blob_folder: Path | None = None
+    """A store's folder of blobs, which count as its own."""
 
     def asked(self, route: str) -> list[Any]:
         """Give the bodies of the requests to one route."""
@@ -44,7 +47,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_HEAD(self) -> None:
         if self.path.startswith("/api/blobs/"):
-            self._send(200 if self.path.rpartition("/")[2] in self._double.blobs else 404, b"")
+            digest, folder = self.path.rpartition("/")[2], self._double.blob_folder
+            is_linked = folder is not None and (folder / digest.replace(":", "-")).is_file()
+            self._send(200 if is_linked or digest in self._double.blobs else 404, b"")
         else:
             self._send(200, b"")
 

@@ -195,3 +195,39 @@ def test_create_with_draft_and_adapter_sends_both(folder: Path, server: Double, 
     ]
     (folder / "Modelfile").write_text("FROM ./model.gguf\nDRAFT ./model.gguf\n")
     assert "DRAFT must be another file" in actorctl("create", "m").err
+
+
+def test_create_links_a_local_file_into_the_servers_store(
+    folder: Path, server: Double, actorctl: Actorctl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the store is the server's own nothing is sent; a store that is not gets nothing, and loses nothing."""
+    blobs = folder / "models" / "blobs"
+    blobs.mkdir(parents=True)
+    monkeypatch.setenv("OLLAMA_MODELS", str(folder / "models"))
+    blob = blobs / _DIGEST.replace(":", "-")
+    assert actorctl("create", "m", "--from", "model.gguf").status == 0
+    assert server.blobs == {_DIGEST: _CONTENT}
+    assert not blob.exists()
+
+    server.blobs.clear()
+    server.blob_folder = blobs
+    assert "copying" not in actorctl("create", "m", "--from", "model.gguf").err
+    assert server.blobs == {}
+    assert blob.read_bytes() == _CONTENT
+    assert [path.name for path in blobs.iterdir()] == [blob.name]
+
+    blob.unlink()
+    assert "copying" in actorctl("create", "m", "--from", "model.gguf", "--copy").err
+
+
+def test_create_never_touches_a_blob_of_another_store(
+    folder: Path, server: Double, actorctl: Actorctl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store of this machine that the server does not use keeps what it has."""
+    blob = folder / "models" / "blobs" / _DIGEST.replace(":", "-")
+    blob.parent.mkdir(parents=True)
+    blob.write_bytes(_CONTENT)
+    monkeypatch.setenv("OLLAMA_MODELS", str(folder / "models"))
+    assert actorctl("create", "m", "--from", "model.gguf").status == 0
+    assert server.blobs == {_DIGEST: _CONTENT}
+    assert blob.read_bytes() == _CONTENT

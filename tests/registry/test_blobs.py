@@ -129,3 +129,16 @@ def test_writer_killed_process_leaves_a_usable_store(tmp_path: Path) -> None:
     os.utime(left, (1, 1))
     store.prune()
     assert not left.exists()
+
+
+def test_link_gives_a_blob_without_copying_where_that_can_be(store: Store, tmp_path: Path) -> None:
+    """The same blocks under the blob's name; what is no file, or not there, is refused without a trace."""
+    source = tmp_path / "model.gguf"
+    source.write_bytes(b"content")
+    digest = digest_of(b"content")
+    store.blobs.made_folder()
+    assert store.blobs.link(source, digest)
+    assert store.blobs.path(digest).read_bytes() == b"content"
+    for odd in (tmp_path / "absent", tmp_path):
+        assert not store.blobs.link(odd, digest_of(b"other"))
+    assert [path.name for path in store.blobs.folder.iterdir()] == [store.blobs.path(digest).name]

@@ -137,3 +137,34 @@ def test_prompt_engine_template_that_does_not_parse_is_still_a_go_template(store
     model = Store(store.root).resolve("m")
     assert prompt_engine(model, store.gguf(model)) is PromptEngine.GO
     assert capabilities_of(model, store.gguf(model)) == ("completion",)
+
+
+def test_prompt_engine_setting_wins_over_everything(store: Store, write_gguf: WriteGguf) -> None:
+    """Go templates wherever there are any, or never."""
+    digest = store.blobs.add_file(write_gguf(tokenizer__chat_template=TOOLS_JINJA))
+    list(create(store, CreateRequest(model="m", files={"m.gguf": digest}, template=PLAIN_GO)))
+    pulled = _as_pulled(store)
+    store.write(pulled.name, pulled.manifest)
+    found = {
+        setting: prompt_engine(Store(store.root, go_templates=setting).resolve("m"), store.gguf(pulled))
+        for setting in (None, True, False)
+    }
+    assert found == {None: PromptEngine.JINJA, True: PromptEngine.GO, False: PromptEngine.JINJA}
+
+
+def test_capabilities_projector_that_hears(store: Store, write_gguf: WriteGguf) -> None:
+    """A projector sees; one with an audio encoder hears, too, except for the one that Ollama leaves mute."""
+    weights = store.blobs.add_file(write_gguf("m.gguf", llama__block_count=1))
+
+    def capabilities(**projector: object) -> tuple[str, ...]:
+        made = store.blobs.add_file(
+            write_gguf("p.gguf", architecture="clip", clip__has_vision_encoder=True, **projector)
+        )
+        list(create(store, CreateRequest(model="m", files={"m.gguf": weights, "p.gguf": made})))
+        model = store.resolve("m")
+        return capabilities_of(model, store.gguf(model))
+
+    assert capabilities() == ("completion", "vision")
+    assert capabilities(clip__has_audio_encoder=True) == ("completion", "vision", "audio")
+    mute = {"clip__has_audio_encoder": True, "clip__projector_type": "gemma3nv"}
+    assert capabilities(**mute) == ("completion", "vision")

@@ -21,6 +21,7 @@ from registry.names import parse_name
 @click.option("--from", "source", metavar="FILE", help="A GGUF file, a folder or a model, instead of a Modelfile.")
 @click.option("-q", "--quantize", metavar="TYPE", help="Quantize the model to this type (e.g. q4_K_M).")
 @click.option("--draft-quantize", metavar="TYPE", help="Quantize the DRAFT model to this type.")
+@click.option("--copy", "copies", is_flag=True, help="Copy local files; by default the store shares them, if it can.")
 @json_option
 def create(
     *,
@@ -29,6 +30,7 @@ def create(
     source: str | None,
     quantize: str | None,
     draft_quantize: str | None,
+    copies: bool,
     as_json: bool,
 ) -> None:
     """Create a model."""
@@ -46,12 +48,14 @@ def create(
         found = ingredients(parsed, folder=folder)
         for warning in found.warnings:
             click.echo(f"warning: {warning}", err=True)
-        request = {key: value for key, value in wanted.items() if value} | _with_files(client, found, view.show)
+        request = {key: value for key, value in wanted.items() if value} | _with_files(
+            client, found, view.show, links=not copies
+        )
         for step in client.stream("/api/create", request):
             view.show(step)
 
 
-def _with_files(client: Client, found: Ingredients, report: Report) -> Json:
+def _with_files(client: Client, found: Ingredients, report: Report, *, links: bool) -> Json:
     request = dict(found.request)
     for key, files in (("files", found.files), ("adapters", found.adapters), ("draft_files", found.drafts)):
         if not files:
@@ -59,6 +63,6 @@ def _with_files(client: Client, found: Ingredients, report: Report) -> Json:
         with spinning("hashing"):
             digests = digests_of(files)
         for name, path in files.items():
-            upload(client, path, digests[name], report)
+            upload(client, path, digests[name], report, links=links)
         request[key] = digests
     return request
