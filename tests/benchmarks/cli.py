@@ -15,7 +15,17 @@ import msgspec
 
 from actors.launcher.facts import n_usable_cores
 from deploy.model import model_file
-from tests.benchmarks import cold_start, embeddings, first_token, front_end, holes, idle, second_model, streams
+from tests.benchmarks import (
+    cold_start,
+    embeddings,
+    first_token,
+    front_end,
+    holes,
+    idle,
+    rewriting,
+    second_model,
+    streams,
+)
 from tests.benchmarks.arena import open_arena
 from tests.benchmarks.effort import FULL, QUICK, Effort
 from tests.benchmarks.errors import NotMeasured
@@ -23,7 +33,9 @@ from tests.benchmarks.llama_build import llama_server, version_of
 from tests.benchmarks.report import markdown
 from tests.benchmarks.results import Machine, Report, Section
 
-_WITH_SERVERS = {each.NAME: each.run for each in (first_token, streams, embeddings, second_model, idle, cold_start)}
+_WITH_SERVERS = {
+    each.NAME: each.run for each in (first_token, streams, rewriting, embeddings, second_model, idle, cold_start)
+}
 """In this order: `idle` wants worked servers, and `cold_start` leaves a fresh runner."""
 _NAMES = [*_WITH_SERVERS, holes.NAME, front_end.NAME]
 _FAILED, _NOT_MEASURED = 1, 2

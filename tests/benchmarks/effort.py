@@ -19,6 +19,8 @@ class Effort:
     """Samples of the cold start per round and contender."""
     embeddings: int
     """Samples per round, contender and way of asking in `embeddings`."""
+    rewritings: int
+    """Samples per round and contender in `rewriting`."""
     idle_s: float
     second_model_tokens: int
     """Length of the answer beside which a second model loads; it must last longer than the load."""
@@ -33,6 +35,7 @@ FULL = Effort(
     first_tokens=15,
     cold_starts=3,
     embeddings=8,
+    rewritings=2,
     idle_s=15.0,
     second_model_tokens=500,
     holes_s=4.0,
@@ -44,6 +47,7 @@ QUICK = Effort(
     first_tokens=6,
     cold_starts=2,
     embeddings=4,
+    rewritings=1,
     idle_s=10.0,
     second_model_tokens=400,
     holes_s=1.5,
