@@ -78,7 +78,7 @@ def _options() -> dict[str, Any]:
     """Describe the options of the native API, from the table by which they are checked."""
     properties: dict[str, Any] = {}
     for name, option in OPTIONS.items():
-        schema = _OPTION_TYPES[option.type]
+        schema = _OPTION_TYPES.get(option.type, {})
         default = option.default
         described = {} if default is None else {"default": list(default) if isinstance(default, tuple) else default}
         properties[name] = schema | described
