@@ -125,12 +125,11 @@ class Engine:
             self._outbox.end(job.ref, error.as_failure())
             self._on_end(job.ref, Outcome.FAILED)
             return True
-        if slot.adapters != adapters:
-            self._prefixes.clear(slot, self._context)
-            slot.adapters = adapters
+        self._prefixes.take_over(slot, adapters, self._context)
         self._make_room(min(len(job.prompt) + _ANSWER_TOKENS, self._plan.num_ctx))
         n_cached = self._prefixes.begin(slot, job, self._slots, self._context)
-        leader, leader_tokens = self._prefixes.leader_of(job, self._slots, n_cached=n_cached) or (None, 0)
+        led = self._prefixes.leader_of(job, self._slots, adapters=adapters, n_cached=n_cached)
+        leader, leader_tokens = led or (None, 0)
         slot.job = RunningJob(
             prepared=job,
             sampler=sampler,

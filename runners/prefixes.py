@@ -12,6 +12,7 @@ What a slot loses to a new conversation goes to the tier first.
 from collections.abc import Sequence
 
 from runners.jobs import PreparedJob, RunningJob
+from runners.llama.adapters import AdapterSet
 from runners.llama.cells import convert
 from runners.llama.context import Context
 from runners.llama.layout import Layout
@@ -54,12 +55,23 @@ class Prefixes:
             self._tier.forget(kept)
         return n_taken
 
-    def leader_of(self, job: PreparedJob, slots: Sequence[Slot], *, n_cached: int) -> tuple[RunningJob, int] | None:
+    def take_over(self, slot: Slot, adapters: AdapterSet, context: Context) -> None:
+        """Give a free slot to jobs with this set of adapters; cells that another set made are saved and dropped."""
+        if slot.adapters != adapters:
+            self._spill(slot, keep=0, context=context)
+            self.clear(slot, context)
+            slot.adapters = adapters
+
+    def leader_of(
+        self, job: PreparedJob, slots: Sequence[Slot], *, adapters: AdapterSet, n_cached: int
+    ) -> tuple[RunningJob, int] | None:
         """Find a job that is just evaluating what this one needs as well; say how many tokens they share."""
         best: tuple[RunningJob, int] | None = None
         for slot in slots:
             other = slot.job
             if other is None or slot.is_decoding or other.leader is not None or not other.prepared.counts_places:
+                continue
+            if slot.adapters != adapters:
                 continue
             n_shared = self._usable(other.prepared.prompt, common_prefix(job.prompt, other.prepared.prompt), job)
             if n_shared >= n_cached + LEAST_GAIN_TOKENS and (best is None or n_shared > best[1]):

@@ -14,6 +14,7 @@ from runners.jobs import PreparedJob
 from runners.llama.adapters import MOST_LOADED, Adapters
 from runners.llama.binding import start_backend
 from runners.llama.model import Model
+from runners.tier import Tier
 from tests.support.engine_bench import Bench
 from tests.support.oracle import first_difference, greedy_answer
 from tests.support.tiny_lora import write_lora
@@ -95,6 +96,38 @@ def test_lora_history_is_not_shared_between_sets(tiny: Bench, tiny_gguf: Path, l
         assert_as_alone(tiny, tiny_gguf, name, prepared.prompt, (loras[0], 1.0))
     assert tiny.finished("first").cached_tokens == 0
     assert tiny.finished("again").cached_tokens > 0
+
+
+def test_lora_history_of_another_set_is_saved_for_its_return(tiny_gguf: Path, loras: list[Path]) -> None:
+    """One slot, taken in turn with and without an adapter: each set finds its own history again, and only that."""
+    start_backend()
+    bench = Bench(tiny_gguf, LoadPlan(num_ctx=512, n_slots=1), tier=Tier(memory_bytes=64 << 20))
+    text = "Tell me a joke. " * 30
+    sets: list[list[tuple[Path, float]]] = [[], [(loras[0], 1.0)]]
+    prompts = {}
+    for turn in range(2):
+        for number, uses in enumerate(sets):
+            prepared = job(bench, f"{turn}{number}", text, *uses)
+            prompts[prepared.ref.job_id] = prepared.prompt
+            assert bench.engine.admit(prepared)
+            bench.run()
+    cached = {name: bench.finished(name).cached_tokens for name in prompts}
+    for turn in range(2):
+        for number, uses in enumerate(sets):
+            assert_as_alone(bench, tiny_gguf, f"{turn}{number}", prompts[f"{turn}{number}"], *uses)
+    bench.close()
+    assert (cached["00"], cached["01"]) == (0, 0)
+    assert min(cached["10"], cached["11"]) > 100
+
+
+def test_lora_with_another_set_nobody_is_waited_for(tiny: Bench, loras: list[Path]) -> None:
+    """A job does not wait for the prompt of one whose cells it could not use."""
+    text = "Count to nine. " * 20
+    assert tiny.engine.admit(job(tiny, "plain", text))
+    assert tiny.engine.admit(job(tiny, "with", text, (loras[0], 1.0)))
+    tiny.run()
+    assert tiny.finished("with").cached_tokens == 0
+    assert tiny.outcomes == {"plain": Outcome.FINISHED, "with": Outcome.FINISHED}
 
 
 def test_lora_bad_file_fails_its_job_alone(tiny: Bench, tmp_path: Path) -> None:
