@@ -1,5 +1,6 @@
 """The OpenAPI 3.1 document: paths from the table of operations, schemas from the structs that decode the bodies."""
 
+import math
 from typing import Any
 
 from gateway.errors import Family, family_of
@@ -81,7 +82,9 @@ def _options() -> dict[str, Any]:
         schema = _OPTION_TYPES.get(option.type, {})
         default = option.default
         described = {} if default is None else {"default": list(default) if isinstance(default, tuple) else default}
-        properties[name] = schema | described
+        bounds = {"minimum": option.least, "maximum": option.most}
+        finite = {word: bound for word, bound in bounds.items() if math.isfinite(bound)}
+        properties[name] = schema | finite | described
     return {"type": "object", "properties": properties}
 
 

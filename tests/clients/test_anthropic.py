@@ -168,3 +168,18 @@ def test_tool_call_streams(claude: anthropic.Anthropic) -> None:
         final = stream.get_final_message()
     assert final.content[-1].type == "tool_use"
     assert (final.content[-1].input, final.stop_reason) == ({"city": "Paris"}, "tool_use")
+
+
+def test_tool_choice_forces_a_call(claude: anthropic.Anthropic) -> None:
+    """Also where the model would rather greet."""
+    reply = claude.messages.create(
+        model="tiny",
+        max_tokens=200,
+        messages=HELLO,
+        tools=[WEATHER],
+        tool_choice={"type": "any"},
+        thinking={"type": "disabled"},
+        extra_body=GREEDY,
+    )
+    assert reply.content[-1].type == "tool_use"
+    assert reply.content[-1].name == "get_weather"
