@@ -43,6 +43,7 @@ from actors.messages.scheduler_to_gateway import (
     JobProgress,
     Loaded,
     Lost,
+    Overview,
     Refused,
     RunnerGone,
     RunnerList,
@@ -277,7 +278,7 @@ class Jobs:
             case RunnerGone():
                 self._announced.discard(message.runner_id)
                 self._start(self._bury_runner, message.runner_id)
-            case RunnerList() | Unloading() | JobProgress():
+            case RunnerList() | Unloading() | JobProgress() | Overview():
                 self.questions.answer(message)
             case Granted() | Loaded() | Refused() | Lost():
                 job = self._jobs.get(message.job_id)

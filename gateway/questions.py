@@ -8,18 +8,22 @@ from dataclasses import dataclass, field
 import msgspec
 import trio
 
-from actors.errors import Backlogged, SchedulerUnavailable
-from actors.messages.gateway_to_scheduler import AskProgress, ListRunners, Unload
-from actors.messages.scheduler_to_gateway import JobProgress, RunnerList, RunnerStatus, Unloading
+from actors.errors import Backlogged, InvalidRequest, SchedulerUnavailable
+from actors.messages.gateway_to_scheduler import AskProgress, ListRunners, Pin, Retire, Survey, Unload
+from actors.messages.overview import RunnerStatus
+from actors.messages.scheduler_to_gateway import JobProgress, Overview, RunnerList, Unloading
 
 ANSWER_DEADLINE_S = 10.0
+
+Message = ListRunners | Unload | AskProgress | Pin | Retire | Survey
+Reply = RunnerList | Unloading | JobProgress | Overview
 
 
 @dataclass(slots=True)
 class _Question:
-    message: ListRunners | Unload | AskProgress
+    message: Message
     is_answered: trio.Event = field(default_factory=trio.Event)
-    answer: RunnerList | Unloading | JobProgress | None = None
+    answer: Reply | None = None
 
 
 class Questions:
@@ -47,6 +51,39 @@ class Questions:
         answer = await self._ask(Unload(request_id=secrets.token_hex(8), model_key=model_key))
         return answer.n_runners if isinstance(answer, Unloading) else 0
 
+    async def pin(self, model_key: str, *, is_pinned: bool) -> int:
+        """Pin a model or let it go, and return how many runners that concerns now.
+
+        Raises:
+            SchedulerUnavailable: no answer came within `ANSWER_DEADLINE_S`.
+        """
+        message = Pin(request_id=secrets.token_hex(8), model_key=model_key, is_pinned=is_pinned)
+        answer = await self._ask(message)
+        return answer.n_runners if isinstance(answer, Unloading) else 0
+
+    async def drain(self, target: str, *, is_draining: bool) -> int:
+        """Drain a host or a runner, or let a host take runners again, and return how many runners that concerns.
+
+        Raises:
+            InvalidRequest: there is no such host or runner.
+            SchedulerUnavailable: no answer came within `ANSWER_DEADLINE_S`.
+        """
+        message = Retire(request_id=secrets.token_hex(8), target=target, is_draining=is_draining)
+        answer = await self._ask(message)
+        if isinstance(answer, Unloading) and answer.n_runners >= 0:
+            return answer.n_runners
+        raise InvalidRequest(f"no host or runner is called {target!r}: GET /api/status lists them")
+
+    async def overview(self) -> Overview:
+        """Ask for everything.
+
+        Raises:
+            SchedulerUnavailable: no answer came within `ANSWER_DEADLINE_S`.
+        """
+        request_id = secrets.token_hex(8)
+        answer = await self._ask(Survey(request_id=request_id))
+        return answer if isinstance(answer, Overview) else Overview(request_id=request_id)
+
     async def progress(self, job_id: str) -> JobProgress:
         """Ask what a job waits for.
 
@@ -57,7 +94,7 @@ class Questions:
         answer = await self._ask(AskProgress(request_id=request_id, job_id=job_id))
         return answer if isinstance(answer, JobProgress) else JobProgress(request_id=request_id)
 
-    def answer(self, message: RunnerList | Unloading | JobProgress) -> None:
+    def answer(self, message: Reply) -> None:
         """Hand an answer to its asker; one that nobody waits for any more is dropped."""
         question = self._open.get(message.request_id)
         if question is not None:
@@ -70,7 +107,7 @@ class Questions:
             with contextlib.suppress(Backlogged):  # then its deadline answers
                 self._send(question.message)
 
-    async def _ask(self, message: ListRunners | Unload | AskProgress) -> RunnerList | Unloading | JobProgress | None:
+    async def _ask(self, message: Message) -> Reply | None:
         question = self._open[message.request_id] = _Question(message)
         try:
             self._send(message)

@@ -62,6 +62,32 @@ class Unload(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     model_key: str
 
 
+class Pin(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Keep a model's runners from being evicted and from expiring, or let them go again. Answered by `Unloading`."""
+
+    request_id: str
+    model_key: str
+    is_pinned: bool = True
+
+
+class Retire(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Drain a host or one runner: nothing more is placed there, what runs goes on. Answered by `Unloading`.
+
+    A host takes runners again when it is told so (`is_draining` false); for an unknown target -1 runners are concerned.
+    """
+
+    request_id: str
+    target: str
+    """A launcher's or a runner's id."""
+    is_draining: bool = True
+
+
+class Survey(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Ask for everything that people may want to see. Answered by `Overview`."""
+
+    request_id: str
+
+
 class ListRunners(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Ask what is loaded. Answered by `RunnerList`."""
 
@@ -75,4 +101,6 @@ class AskProgress(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     job_id: str
 
 
-FromGateway = GatewayHello | GatewayBeat | Submit | CancelJob | Unload | ListRunners | AskProgress
+FromGateway = (
+    GatewayHello | GatewayBeat | Submit | CancelJob | Unload | ListRunners | AskProgress | Pin | Retire | Survey
+)

@@ -3,7 +3,7 @@
 import msgspec
 
 from actors.errors import Failure
-from actors.messages.model import ModelDetails, RunnerUse
+from actors.messages.overview import HostStatus, ModelStatus, RunnerStatus, WaiterStatus
 
 
 class Welcome(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -67,26 +67,6 @@ class RunnerGone(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     runner_id: str
 
 
-class RunnerStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """One loaded model, as `/api/ps` and `actorctl ps` show it."""
-
-    runner_id: str
-    name: str
-    digest: str
-    details: ModelDetails
-    state: str
-    size_bytes: int
-    size_vram_bytes: int
-    num_ctx: int
-    n_slots: int
-    n_threads: int
-    n_queued: int
-    """Jobs in the scheduler's queue that wait for this model."""
-    expires_in_s: float
-    """Seconds of idle allowance left; at or above `settings.FOREVER_S` never expires."""
-    use: RunnerUse
-
-
 class RunnerList(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Answer to `ListRunners`: the ready and draining runners, longest remaining lifetime first."""
 
@@ -94,8 +74,20 @@ class RunnerList(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     runners: tuple[RunnerStatus, ...]
 
 
+class Overview(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Answer to `Survey`."""
+
+    request_id: str
+    hosts: tuple[HostStatus, ...] = ()
+    runners: tuple[RunnerStatus, ...] = ()
+    waiting: tuple[WaiterStatus, ...] = ()
+    models: tuple[ModelStatus, ...] = ()
+    notes: tuple[str, ...] = ()
+    """The last lines told to the operator, oldest first."""
+
+
 class Unloading(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """Answer to `Unload`; `n_runners` counts the runners concerned."""
+    """Answer to `Unload`, `Pin` and `Retire`; `n_runners` counts the runners concerned."""
 
     request_id: str
     n_runners: int
@@ -121,6 +113,7 @@ ToGateway = (
     | RunnerUp
     | RunnerGone
     | RunnerList
+    | Overview
     | Unloading
     | JobProgress
 )

@@ -11,14 +11,16 @@ what they have and speak to the next scheduler.
 
 import math
 import secrets
+import signal
 from collections import deque
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import trio
 
 from actors import sdnotify
 from actors.codec import Codec, encode
-from actors.errors import Backlogged, MalformedMessage, PeerUnreachable, ProtocolMismatch
+from actors.errors import Backlogged, Bug, MalformedMessage, PeerUnreachable, ProtocolMismatch
 from actors.log import get_logger
 from actors.messages.gateway_to_scheduler import FromGateway
 from actors.messages.launcher_to_scheduler import FromLauncher
@@ -55,7 +57,7 @@ async def run_scheduler(settings: Settings, *, task_status: trio.TaskStatus[None
             sdnotify.notify("READY=1")
             log.info("scheduler %s listens on %s", shell.epoch, settings.scheduler_endpoint)
             task_status.started()
-            await shell.run()
+            await shell.run_until_bug(settings.run_dir / "scheduler-events.pickle")
         finally:
             if path is not None:
                 path.unlink(missing_ok=True)
@@ -71,6 +73,30 @@ class SchedulerShell:
         self._watchdog_s = sdnotify.watchdog_interval_s()
         self._next_ping_s = trio.current_time() if math.isfinite(self._watchdog_s) else math.inf
         self._next_check_s = trio.current_time() + _CHECK_S
+
+    async def run_until_bug(self, journal_path: Path) -> None:
+        """Serve until cancelled; on SIGUSR1, and on a bug, write the event log to a file for `replay`.
+
+        Raises:
+            Bug: an invariant is broken.
+        """
+        try:
+            with trio.open_signal_receiver(signal.SIGUSR1) as signals:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._dump_on_signal, signals, journal_path)
+                    await self.run()
+        except* Bug as bugs:
+            self._keep_journal(journal_path)
+            raise bugs.exceptions[0] from None
+
+    async def _dump_on_signal(self, signals: AsyncIterator[int], path: Path) -> None:
+        async for _ in signals:
+            self._keep_journal(path)
+
+    def _keep_journal(self, path: Path) -> None:
+        # Once in a life, or when somebody asks: it may hold up the loop for some milliseconds.
+        path.write_bytes(self._core.journal.dump())
+        log.warning("%d events are in %s: see python -m actors.scheduler.replay", len(self._core.journal), path)
 
     async def run(self) -> None:
         """Serve until cancelled."""

@@ -3,24 +3,18 @@
 import logging
 
 from actors.errors import CapacityError
-from actors.messages.gateway_to_scheduler import GatewayBeat, GatewayHello, ListRunners, Unload
-from actors.messages.scheduler_to_gateway import (
-    Lost,
-    RunnerList,
-    RunnerStatus,
-    RunnerUp,
-    Unloading,
-    Welcome,
-)
+from actors.messages.gateway_to_scheduler import GatewayBeat, GatewayHello, Pin, Retire, Unload
+from actors.messages.scheduler_to_gateway import Lost, RunnerUp, Unloading, Welcome
+from actors.messages.scheduler_to_runner import KeepAlive
 from actors.scheduler import deadlines
 from actors.scheduler.alarms import AlarmKind
 from actors.scheduler.holdings import cancel, set_keep_alive
 from actors.scheduler.lifecycle import discard, drain
 from actors.scheduler.peers import Gateway
-from actors.scheduler.runner import Runner
 from actors.scheduler.states import JobLife, RunnerLife
 from actors.scheduler.world import World
-from actors.settings import FOREVER_S
+
+_MOST_PINNED = 1024
 
 
 def hello(world: World, sender: str, _message: GatewayHello, _payload: tuple[bytes, ...]) -> None:
@@ -70,34 +64,32 @@ def unload(world: World, sender: str, message: Unload, _payload: tuple[bytes, ..
     world.send(sender, Unloading(request_id=message.request_id, n_runners=len(runners)))
 
 
-def list_runners(world: World, sender: str, message: ListRunners, _payload: tuple[bytes, ...]) -> None:
-    """Answer what is loaded."""
-    listed = [each for each in world.runners.values() if each.life in (RunnerLife.READY, RunnerLife.DRAINING)]
-    statuses = sorted((_status(world, each) for each in listed), key=lambda status: -status.expires_in_s)
-    world.send(sender, RunnerList(request_id=message.request_id, runners=tuple(statuses)))
+def pin(world: World, sender: str, message: Pin, _payload: tuple[bytes, ...]) -> None:
+    """Pin a model, or let it go again; its runners remember it for the next scheduler."""
+    if message.is_pinned:
+        world.pinned[message.model_key] = None
+    else:
+        world.pinned.pop(message.model_key, None)
+    runners = world.serving(message.model_key)
+    for runner in runners:
+        runner.is_pinned = message.is_pinned
+        world.send(runner.runner_id, KeepAlive(keep_alive_s=runner.keep_alive_s, is_pinned=message.is_pinned))
+        world.vacated[runner.runner_id] = runner
+        world.open_room(runner)
+    while len(world.pinned) > _MOST_PINNED:
+        del world.pinned[next(iter(world.pinned))]
+    world.send(sender, Unloading(request_id=message.request_id, n_runners=len(runners)))
 
 
-def _status(world: World, runner: Runner) -> RunnerStatus:
-    return RunnerStatus(
-        runner_id=runner.runner_id,
-        name=runner.model.name,
-        digest=runner.model.digest,
-        details=runner.model.details,
-        state=runner.life.value,
-        size_bytes=runner.share.total_bytes,
-        size_vram_bytes=sum(runner.share.device_bytes.values()),
-        num_ctx=runner.plan.num_ctx,
-        n_slots=runner.plan.n_slots,
-        n_threads=runner.n_threads,
-        n_queued=world.queue.n_waiting_for(runner.model.key),
-        expires_in_s=_expires_in_s(world, runner),
-        use=runner.use,
-    )
-
-
-def _expires_in_s(world: World, runner: Runner) -> float:
-    if runner.life is RunnerLife.DRAINING:
-        return 0.0
-    if runner.is_permanent:
-        return FOREVER_S
-    return runner.keep_alive_s if runner.held else max(0.0, runner.expires_s - world.now_s)
+def retire(world: World, sender: str, message: Retire, _payload: tuple[bytes, ...]) -> None:
+    """Drain a host or a runner, or let a host take runners again."""
+    launcher, runner = world.launchers.get(message.target), world.runners.get(message.target)
+    concerned = [runner] if runner is not None and message.is_draining else []
+    if launcher is not None:
+        launcher.is_draining = message.is_draining
+        concerned = [world.runners[each] for each in launcher.runner_ids if each in world.runners]
+        world.wake_all()
+    for each in concerned if message.is_draining else ():
+        discard(world, each, "drained by hand")
+    is_known = launcher is not None or runner is not None
+    world.send(sender, Unloading(request_id=message.request_id, n_runners=len(concerned) if is_known else -1))

@@ -40,6 +40,10 @@ class Job:
     was_returned: bool = False
     """It was granted once and came back, so it may stand over the queue's bound."""
 
+    def __getstate__(self) -> tuple[None, dict[str, object]]:
+        """Leave the body out of a copy of the world: no decision depends on it."""
+        return None, {name: () if name == "payload" else getattr(self, name) for name in self.__slots__}
+
     def step(self, step: JobStep) -> None:
         """Move on, or raise `Bug`."""
         self.life = next_job_life(self.life, step)

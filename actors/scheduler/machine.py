@@ -11,13 +11,11 @@ ignored or answered, never raised; a broken invariant of our own raises `Bug`, a
 its state from its peers.
 
 Costs: a heartbeat O(1); a grant O(log n) for n runners of its model; see `granting` and `providing`.
-Bound: `events` keeps the last `_EVENTS_KEPT` events, without payloads.
+Bound: `journal` keeps the last thousands of events, without payloads, and what is needed to replay them.
 """
 
-import dataclasses
-from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Self
 
 from actors.messages import gateway_to_scheduler as from_gateway
 from actors.messages import launcher_to_scheduler as from_launcher
@@ -25,12 +23,13 @@ from actors.messages import runner_to_scheduler as from_runner
 from actors.messages.scheduler_to_gateway import Granted, Loaded, Lost, Refused, WhoAreYou
 from actors.messages.scheduler_to_launcher import StartRunner
 from actors.messages.scheduler_to_runner import SetThreads, Start
-from actors.scheduler import admission, deadlines, gateways, launchers, progress, runners
+from actors.scheduler import admission, deadlines, gateways, launchers, overview, progress, runners
 from actors.scheduler.alarms import AlarmKind
 from actors.scheduler.events import Effect, Event, Received, Send, Tick
 from actors.scheduler.granting import schedule, settle_idle
 from actors.scheduler.holdings import take_back
 from actors.scheduler.invariants import check
+from actors.scheduler.journal import Journal
 from actors.scheduler.lifecycle import forget
 from actors.scheduler.providing import core_demands
 from actors.scheduler.queue import WaitQueue
@@ -39,8 +38,6 @@ from actors.scheduler.states import JobLife, RunnerLife
 from actors.scheduler.threads import thread_budgets
 from actors.scheduler.world import World
 from actors.settings import Settings
-
-_EVENTS_KEPT = 1024
 
 # The message types differ per entry, which no mapping type can say.
 _Listener = Callable[[World, str, Any, tuple[bytes, ...]], None]
@@ -55,7 +52,10 @@ _FROM_GATEWAY: Mapping[type, _Listener] = {
     from_gateway.Submit: admission.submit,
     from_gateway.CancelJob: admission.cancel_job,
     from_gateway.Unload: gateways.unload,
-    from_gateway.ListRunners: gateways.list_runners,
+    from_gateway.Pin: gateways.pin,
+    from_gateway.Retire: gateways.retire,
+    from_gateway.ListRunners: overview.list_runners,
+    from_gateway.Survey: overview.survey,
     from_gateway.AskProgress: progress.tell,
 }
 _FROM_LAUNCHER: Mapping[type, _Listener] = {
@@ -78,7 +78,14 @@ class Scheduler:
         self.world = World(epoch=epoch, settings=settings, now_s=now_s, queue=WaitQueue(settings.max_queue))
         self.world.look_in(AlarmKind.SETTLE, "", deadlines.SETTLE_S)
         self.world.heard_floor_s = now_s
-        self.events: deque[tuple[float, Event]] = deque(maxlen=_EVENTS_KEPT)
+        self.journal = Journal(self.world)
+
+    @classmethod
+    def resumed(cls, world: World) -> Self:
+        """Make a core that goes on with a world, for a replay."""
+        core = cls.__new__(cls)
+        core.world, core.journal = world, Journal(world)
+        return core
 
     def handle(self, event: Event, now_s: float) -> list[Effect]:
         """Take one event at a time that never runs backwards, and give what is to be done about it, in order.
@@ -88,7 +95,7 @@ class Scheduler:
         """
         world = self.world
         world.now_s = max(world.now_s, now_s)
-        self.events.append((world.now_s, _without_payload(event)))
+        self.journal.record(world, world.now_s, event)
         if isinstance(event, Received):
             self._receive(event)
         elif isinstance(event, Tick):
@@ -191,9 +198,3 @@ class Scheduler:
             if runner.n_threads != n_threads and runner.life in (RunnerLife.READY, RunnerLife.DRAINING):
                 runner.n_threads = n_threads
                 world.send(runner_id, SetThreads(n_threads=n_threads))
-
-
-def _without_payload(event: Event) -> Event:
-    if isinstance(event, Received) and event.payload:
-        return dataclasses.replace(event, payload=())
-    return event

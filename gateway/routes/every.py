@@ -5,6 +5,7 @@ from quart import Blueprint
 from gateway.routes.anthropic_messages import anthropic_message_routes
 from gateway.routes.blobs import blob_routes
 from gateway.routes.chat import chat_routes
+from gateway.routes.cluster import cluster_routes
 from gateway.routes.create import create_routes
 from gateway.routes.embeddings import embedding_routes
 from gateway.routes.generate import generate_routes
@@ -46,4 +47,5 @@ def blueprints(worker: Worker) -> tuple[Blueprint, ...]:
         anthropic_message_routes(worker),
         embedding_routes(worker),
         rerank_routes(worker),
+        cluster_routes(worker),
     )

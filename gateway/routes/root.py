@@ -5,7 +5,7 @@ import time
 import msgspec
 from quart import Blueprint, Response
 
-from actors.messages.scheduler_to_gateway import RunnerStatus
+from actors.messages.overview import RunnerStatus
 from gateway.routes.answering import json_response
 from gateway.version import OLLAMA_VERSION, llamactor_version
 from gateway.wire.json_text import local_text, to_json
@@ -45,5 +45,17 @@ def _loaded(runner: RunnerStatus, now_ns: int) -> dict[str, object]:
         "expires_at": local_text(now_ns + round(runner.expires_in_s * _NS_PER_S)),
         "size_vram": runner.size_vram_bytes,
         "context_length": runner.num_ctx,
-        "llamactor": {"slots": runner.n_slots, "active": runner.use.n_active, "queued": runner.n_queued},
+        "llamactor": {
+            "runner": runner.runner_id,
+            "host": runner.host,
+            "slots": runner.n_slots,
+            "active": runner.use.n_active,
+            "queued": runner.n_queued,
+            "kv_tokens": runner.use.kv_used_tokens,
+            "tokens_per_s": round(runner.use.decode_tokens_per_s, 1),
+            "threads": runner.n_threads,
+            "placement": runner.where,
+            "why": runner.cause,
+            "pinned": runner.is_pinned,
+        },
     }

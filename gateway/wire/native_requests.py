@@ -130,6 +130,21 @@ class ShowRequest(NamedRequest, frozen=True, kw_only=True):
     options: dict[str, Any] | None = None
 
 
+class PinRequest(NamedRequest, frozen=True, kw_only=True):
+    """Body of `POST /api/pin`; `pin` false lets the model go again."""
+
+    go_name: ClassVar[str] = "api.PinRequest"
+    pin: bool | None = None
+
+
+class DrainRequest(RequestBody, frozen=True, kw_only=True):
+    """Body of `POST /api/drain`; `target` is a host or a runner, `drain` false lets a host take models again."""
+
+    go_name: ClassVar[str] = "api.DrainRequest"
+    target: str | None = None
+    drain: bool | None = None
+
+
 class DeleteRequest(NamedRequest, frozen=True, kw_only=True):
     """Body of `DELETE /api/delete`."""
 

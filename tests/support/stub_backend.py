@@ -27,20 +27,24 @@ from actors.messages.gateway_to_scheduler import (
     GatewayHello,
     JobKind,
     ListRunners,
+    Pin,
+    Retire,
     Submit,
+    Survey,
     Unload,
 )
 from actors.messages.job import JobBody, Resumption
+from actors.messages.overview import RunnerStatus
 from actors.messages.runner_to_gateway import Accepted, Delta, DoneReason, Failed, Finished, Part, Step, Vectors
 from actors.messages.scheduler_to_gateway import (
     Granted,
     JobProgress,
     Loaded,
     Lost,
+    Overview,
     Refused,
     RunnerGone,
     RunnerList,
-    RunnerStatus,
     RunnerUp,
     Unloading,
     Welcome,
@@ -205,6 +209,8 @@ class StubBackend:
         self.submitted = Log[Submit]()
         self.cancelled = Log[str]()
         self.unloaded = Log[str]()
+        self.orders = Log[Pin | Retire]()
+        self.overview = Overview(request_id="")
         self.hellos = Log[str]()
         self.runners: list[StubRunner] = []
         self._router: Socket
@@ -288,6 +294,12 @@ class StubBackend:
                 self.tell(gateway_id, msgspec.structs.replace(waiting, request_id=message.request_id))
                 while self._held and not self.progress:
                     self._grant(*self._held.pop())
+            case Pin() | Retire():
+                self.orders.add(message)
+                n_runners = -1 if isinstance(message, Retire) and message.target == "nobody" else 1
+                self.tell(gateway_id, Unloading(request_id=message.request_id, n_runners=n_runners))
+            case Survey():
+                self.tell(gateway_id, msgspec.structs.replace(self.overview, request_id=message.request_id))
             case ListRunners():
                 self.tell(gateway_id, RunnerList(request_id=message.request_id, runners=self.statuses))
             case Submit():

@@ -9,6 +9,7 @@ from gateway.cli.arguments import exactly, json_option, words
 from gateway.cli.client import Client, Json
 from gateway.cli.failures import ApiFailure, CommandFailed
 from gateway.cli.output import print_json, spinning
+from gateway.cli.overview import LOADED_COLUMNS, loaded_columns
 
 _HEADER = ("NAME", "ID", "SIZE", "PROCESSOR", "CONTEXT", "UNTIL")
 _NOT_FOUND = 404
@@ -26,7 +27,8 @@ def ps(*, arguments: tuple[str, ...], as_json: bool) -> None:
         print_json({"models": models})
         return
     now = datetime.now(UTC)
-    click.echo(text.table(_HEADER, [_row(model, now=now) for model in models]), nl=False)
+    header = _HEADER + (LOADED_COLUMNS if any(map(loaded_columns, models)) else ())
+    click.echo(text.table(header, [_row(model, now=now) + loaded_columns(model) for model in models]), nl=False)
 
 
 @click.command("load")

@@ -1,12 +1,12 @@
 """Gateways: hello, questions, silence."""
 
 from actors.messages.gateway_to_scheduler import GatewayHello, ListRunners
+from actors.messages.overview import RunnerStatus
 from actors.messages.scheduler_to_gateway import (
     Granted,
     Lost,
     Refused,
     RunnerList,
-    RunnerStatus,
     RunnerUp,
     Welcome,
     WhoAreYou,

@@ -6,14 +6,14 @@ import pytest
 
 from actors.errors import Bug
 from actors.link import HEARTBEAT_S, MISSED_BEATS
-from actors.messages.gateway_to_scheduler import GatewayBeat, GatewayHello, Submit
+from actors.messages.gateway_to_scheduler import GatewayBeat, GatewayHello
 from actors.messages.launcher_to_scheduler import LauncherBeat
 from actors.messages.model import RunnerUse
 from actors.messages.runner_to_scheduler import JobEnded, Outcome, RunnerBeat, RunnerState
 from actors.messages.scheduler_to_gateway import WhoAreYou
 from actors.messages.scheduler_to_launcher import KillRunner
 from actors.scheduler import deadlines
-from actors.scheduler.events import Received, Send, Tick
+from actors.scheduler.events import Received, Tick
 from actors.scheduler.machine import Scheduler
 from actors.scheduler.states import JobLife
 from tests.actors.scheduler.stage import EPOCH, Stage, host, settings
@@ -70,37 +70,10 @@ def test_core_with_idle_peers_ticks_seldom(stage: Stage) -> None:
     """Heartbeats set no alarms: a minute with three peers takes a tick per peer and silence limit."""
     stage.run_model()
     stage.pass_time(5)
-    before = len(stage.core.events)
+    before = len(stage.core.journal)
     stage.pass_time(60)
-    recent = list(stage.core.events)[before:]
+    recent = list(stage.core.journal)[before:]
     assert sum(isinstance(event, Tick) for _, event in recent) <= 3 * 60 / 2
-
-
-def test_events_are_kept_without_payloads_and_bounded(stage: Stage) -> None:
-    """A log to replay, not a store."""
-    stage.submit("job")
-    _, event = stage.core.events[-1]
-    assert isinstance(event, Received)
-    assert isinstance(event.message, Submit)
-    assert event.payload == ()
-    for _ in range(2000):
-        stage.core.handle(Tick(), stage.now_s)
-    assert len(stage.core.events) == 1024
-
-
-def test_events_replayed_give_the_same_effects(stage: Stage) -> None:
-    """The core has no other input than its events."""
-    stage.run_model()
-    stage.submit("job")
-    stage.pass_time(10)
-    twin = Scheduler(epoch=EPOCH, settings=stage.settings, now_s=100.0)
-    sends = [
-        (effect.peer, effect.message)
-        for now_s, event in stage.core.events
-        for effect in twin.handle(event, now_s)
-        if isinstance(effect, Send)
-    ]
-    assert sends == [(send.peer, send.message) for send in stage.sends]
 
 
 def test_check_invariants_with_a_broken_one_raises(stage: Stage) -> None:

@@ -5,7 +5,7 @@ from datetime import datetime
 import pytest
 
 from actors.messages.model import ModelDetails, RunnerUse
-from actors.messages.scheduler_to_gateway import RunnerStatus
+from actors.messages.overview import RunnerStatus
 from actors.settings import FOREVER_S, Settings
 from gateway.version import OLLAMA_VERSION
 from registry.store import Store
