@@ -8,7 +8,6 @@ from actors.scheduler.foresight import retry_after_s
 from actors.scheduler.holdings import cancel, give, tell_granted
 from actors.scheduler.job import Job
 from actors.scheduler.line import HIGHEST_PRIORITY, LOWEST_PRIORITY
-from actors.scheduler.runner import ANY_OPTIONS
 from actors.scheduler.states import JobLife, JobStep, RunnerLife
 from actors.scheduler.world import World
 
@@ -61,7 +60,7 @@ def _job(world: World, gateway_id: str, message: Submit, payload: tuple[bytes, .
         kind=message.kind,
         gateway_id=gateway_id,
         model=message.model,
-        options=ANY_OPTIONS if message.load == ANY_OPTIONS else message.load,
+        options=message.load,
         keep_alive_s=message.keep_alive_s,
         payload=payload,
         queued_s=world.now_s,

@@ -43,19 +43,25 @@ class Fleet:
             self._by_load = [(len(each.held), each.runner_id) for each in self.runners.values() if each.has_free_slot]
             heapq.heapify(self._by_load)
 
+    @property
+    def has_free_slot(self) -> bool:
+        """True iff a job could be granted now."""
+        return self._first() is not None
+
     def least_busy(self, suits: Callable[[Runner], bool]) -> Runner | None:
         """Find the runner with a free slot that holds the fewest jobs among those that suit."""
+        first = self._first()
+        if first is None or suits(first):
+            return first
+        others = (each for each in self.runners.values() if each.has_free_slot and suits(each))
+        return min(others, key=lambda each: len(each.held), default=None)
+
+    def _first(self) -> Runner | None:
         heap = self._by_load
         while heap:
             n_held, runner_id = heap[0]
             runner = self.runners.get(runner_id)
             if runner is not None and len(runner.held) == n_held and runner.has_free_slot:
-                break
+                return runner
             heapq.heappop(heap)
-        else:
-            return None
-        first = self.runners[heap[0][1]]
-        if suits(first):
-            return first
-        others = (each for each in self.runners.values() if each.has_free_slot and suits(each))
-        return min(others, key=lambda each: len(each.held), default=None)
+        return None

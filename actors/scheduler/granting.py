@@ -16,7 +16,7 @@ from actors.scheduler.holdings import grant, use
 from actors.scheduler.job import Job
 from actors.scheduler.lifecycle import drain
 from actors.scheduler.providing import provide
-from actors.scheduler.runner import ANY_OPTIONS, Runner
+from actors.scheduler.runner import Runner
 from actors.scheduler.states import JobStep, RunnerLife
 from actors.scheduler.world import World
 
@@ -85,7 +85,8 @@ def _serve(world: World, key: str) -> None:
             break
         world.queue.remove(job)
         grant(world, runner, job)
-    while (waiting := line.next_generation(world.now_s)) is not None:
+    fleet = world.fleet(key)
+    while fleet.has_free_slot and (waiting := line.next_generation(world.now_s)) is not None:
         runner = _runner_for(world, waiting)
         if runner is None:
             return
@@ -106,7 +107,7 @@ def _runner_for(world: World, job: Job) -> Runner | None:
 def _suits(world: World, job: Job) -> Callable[[Runner], bool]:
     if job.is_suspect:
         return lambda runner: not runner.has_suspect and can_serve(world, runner, job)
-    if job.options is ANY_OPTIONS:
+    if job.is_easy:
         return _any
     return lambda runner: can_serve(world, runner, job)
 
@@ -117,7 +118,7 @@ def _any(_runner: Runner) -> bool:
 
 def can_serve(world: World, runner: Runner, job: Job) -> bool:
     """Tell whether a job's options fit a runner's plan."""
-    return runner.serves(job.model, job.options, has_devices=world.has_devices(runner))
+    return job.is_easy or runner.serves(job.model, job.options, has_devices=world.has_devices(runner))
 
 
 def _loaded_for(world: World, job: Job) -> Runner | None:

@@ -6,6 +6,9 @@ from actors.messages.gateway_to_scheduler import JobKind
 from actors.messages.model import LoadOptions, ModelSpec
 from actors.scheduler.states import JobLife, JobStep, next_job_life
 
+ANY_OPTIONS = LoadOptions()
+"""The options of a request that names none."""
+
 
 @dataclass(slots=True, eq=False)
 class Job:
@@ -39,6 +42,11 @@ class Job:
     """A runner has died under it."""
     was_returned: bool = False
     """It was granted once and came back, so it may stand over the queue's bound."""
+
+    @property
+    def is_easy(self) -> bool:
+        """True iff whatever is loaded fits it."""
+        return self.options == ANY_OPTIONS
 
     def __getstate__(self) -> tuple[None, dict[str, object]]:
         """Leave the body out of a copy of the world: no decision depends on it."""

@@ -18,7 +18,7 @@ from actors.scheduler.world import World
 
 EVENTS_KEPT = 4096
 """Length of a segment, at least."""
-_EVENTS_PER_OBJECT = 4
+_EVENTS_PER_OBJECT = 8
 
 Entry = tuple[float, Event]
 

@@ -15,6 +15,8 @@ from actors.scheduler.peers import Launcher
 from actors.scheduler.states import RunnerLife
 from actors.scheduler.world import World
 
+_NOTICED_BYTES = 64 << 20
+
 
 def hello(world: World, sender: str, message: LauncherHello, _payload: tuple[bytes, ...]) -> None:
     """Enter a launcher with the runners that it lists; what it should have and does not list has ended."""
@@ -46,9 +48,10 @@ def hello(world: World, sender: str, message: LauncherHello, _payload: tuple[byt
 def beat(world: World, sender: str, message: LauncherBeat, _payload: tuple[bytes, ...]) -> None:
     """Take a host's fresh facts."""
     launcher = world.launchers[sender]
+    if _has_more(launcher.host, message.host):
+        world.opened[sender] = None
     _report(world, launcher, message.host)
     world.send(sender, Welcome(epoch=world.epoch))
-    world.opened[sender] = None
 
 
 def exited(world: World, sender: str, message: RunnerExited, _payload: tuple[bytes, ...]) -> None:
@@ -116,6 +119,15 @@ def settle(world: World) -> None:
     """Begin to decide."""
     world.is_settled = True
     world.wake_all()
+
+
+def _has_more(before: HostFacts, now: HostFacts) -> bool:
+    """Tell whether enough became free to ask again; what comes in smaller pieces is noticed when turns come."""
+    if now.memory_available_bytes - before.memory_available_bytes > _NOTICED_BYTES:
+        return True
+    pairs = zip(before.devices, now.devices, strict=False)
+    is_freer = any(new.free_bytes - old.free_bytes > _NOTICED_BYTES for old, new in pairs)
+    return is_freer or len(before.devices) != len(now.devices)
 
 
 def _report(world: World, launcher: Launcher, host: HostFacts) -> None:

@@ -29,12 +29,14 @@ _ACCOUNTS = 1024
 class Line:
     """The waiting of one model; owned by the queue."""
 
-    __slots__ = ("_accounts", "_served_at", "_tenants", "loads", "n_generations", "suspects")
+    __slots__ = ("_accounts", "_served_at", "_tenants", "loads", "n_generations", "n_particular", "suspects")
 
     def __init__(self) -> None:
         self.loads: dict[str, Job] = {}
         self.suspects: dict[str, Job] = {}
         self.n_generations = 0
+        self.n_particular = 0
+        """How many of all that wait name load options."""
         self._tenants: dict[str, dict[int, dict[str, Job]]] = {}
         """Generations by tenant, priority and job id; no empty dictionaries."""
         self._accounts: dict[str, float] = {}
@@ -62,9 +64,11 @@ class Line:
         else:
             jobs[job.job_id] = job
         self.n_generations += jobs is not self.loads and jobs is not self.suspects
+        self.n_particular += not job.is_easy
 
     def remove(self, job: Job) -> None:
         """Take a job out."""
+        self.n_particular -= not job.is_easy
         if job.kind is JobKind.LOAD:
             del self.loads[job.job_id]
         elif job.is_suspect:
@@ -82,9 +86,21 @@ class Line:
         """Look at the generation whose turn it is, suspects aside."""
         if not self.n_generations:
             return None
-        return min(
-            self._heads(), key=lambda job: (-effective_class(job, now_s), self._account(job.tenant), job.queued_s)
-        )
+        best, best_class, best_account = None, LOWEST_PRIORITY, 0.0
+        for tenant, classes in self._tenants.items():  # the hottest loop of the core
+            account = max(self._served_at, self._accounts.get(tenant, 0.0))
+            for jobs in classes.values():
+                job = next(iter(jobs.values()))
+                its_class = effective_class(job, now_s)
+                if best is None or its_class > best_class:
+                    is_better = True
+                elif its_class < best_class or account > best_account:
+                    is_better = False
+                else:
+                    is_better = account < best_account or job.queued_s < best.queued_s
+                if is_better:
+                    best, best_class, best_account = job, its_class, account
+        return best
 
     def first(self, now_s: float) -> Job | None:
         """Look at the job for whose sake a runner would be loaded: a suspect, the next generation or a load."""
@@ -125,11 +141,6 @@ class Line:
             return self.suspects
         return self._tenants.setdefault(job.tenant, {}).setdefault(job.priority, {})
 
-    def _heads(self) -> Iterator[Job]:
-        for classes in self._tenants.values():
-            for jobs in classes.values():
-                yield next(iter(jobs.values()))
-
     def _account(self, tenant: str) -> float:
         return max(self._served_at, self._accounts.get(tenant, 0.0))
 
@@ -142,4 +153,5 @@ class Line:
 
 def effective_class(job: Job, now_s: float) -> int:
     """Give a job's priority, raised by its age."""
-    return min(HIGHEST_PRIORITY, job.priority + int((now_s - job.queued_s) / AGING_S))
+    waited_s = now_s - job.queued_s
+    return job.priority if waited_s < AGING_S else min(HIGHEST_PRIORITY, job.priority + int(waited_s / AGING_S))

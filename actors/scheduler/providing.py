@@ -33,15 +33,17 @@ _ALL_HOSTS = 8
 _MOST_FREE = 4
 _CHEAPEST = 4
 _LONGEST_IDLE = 32
-_REPLICA_PAYS = 2.0
-"""A replica is loaded when the line would take so many times longer than the load."""
 
 
 def provide(world: World, key: str, hosts: Sequence[Launcher] | None = None) -> None:
     """See to it that a waited-for model gets a runner, on one of these hosts, or any."""
     line, fleet = world.queue.line(key), world.fleet(key)
     world.promises.pop(key, None)
-    while (job := line.first(world.now_s)) is not None and not (fleet.n_loading or fleet.n_leaving):
+    if not len(line) or (fleet.n_ready and not line.n_particular and not is_deep(world, key)):
+        world.unserved.pop(key, None)
+        return
+    is_served_soon = fleet.n_leaving or (fleet.n_loading and not is_deep(world, key))
+    while not is_served_soon and (job := line.first(world.now_s)) is not None:
         record = world.record(job.model)
         refusal = record.refusal(world.now_s)
         if refusal is not None:
@@ -61,11 +63,16 @@ def provide(world: World, key: str, hosts: Sequence[Launcher] | None = None) -> 
 
 
 def is_deep(world: World, key: str) -> bool:
-    """Tell whether one more runner of a model would be full at once and sooner than the line is served without."""
-    line, fleet, record = world.queue.line(key), world.fleet(key), world.records[key]
-    if not fleet.n_ready or line.n_generations * fleet.n_ready < fleet.n_slots:
+    """Tell whether one more runner of a model would be full at once, and ready before the line is served without."""
+    line, fleet = world.queue.line(key), world.fleet(key)
+    if not fleet.n_ready:
         return False
-    return line.n_generations * record.usual_s / fleet.n_slots > _REPLICA_PAYS * record.usual_load_s
+    per_runner = fleet.n_slots / fleet.n_ready
+    left = line.n_generations - fleet.n_loading * per_runner
+    if left < per_runner:
+        return False
+    record = world.records[key]
+    return left * record.usual_s > record.usual_load_s * per_runner * (fleet.n_ready + fleet.n_loading)
 
 
 def max_loaded(world: World) -> int:
@@ -82,8 +89,9 @@ def core_demands(world: World, launcher: Launcher) -> dict[str, int | None]:
 
 
 def _is_able(world: World, runner: Runner, job: Job) -> bool:
-    has_devices = world.has_devices(runner)
-    return runner.life is RunnerLife.READY and runner.serves(job.model, job.options, has_devices=has_devices)
+    if runner.life is not RunnerLife.READY:
+        return False
+    return job.is_easy or runner.serves(job.model, job.options, has_devices=world.has_devices(runner))
 
 
 def _load(world: World, job: Job, misfits: list[Runner], hosts: Sequence[Launcher] | None) -> bool:

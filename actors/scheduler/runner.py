@@ -8,9 +8,6 @@ from actors.scheduler.placement import misfit
 from actors.scheduler.states import RunnerLife, RunnerStep, next_runner_life
 from actors.settings import FOREVER_S
 
-ANY_OPTIONS = LoadOptions()
-"""The options of a request that names none: whatever is loaded fits."""
-
 
 @dataclass(frozen=True, slots=True)
 class Holding:
@@ -112,4 +109,4 @@ class Runner:
 
     def serves(self, model: ModelSpec, options: LoadOptions, *, has_devices: bool) -> bool:
         """Tell whether a request with these options can run here."""
-        return options is ANY_OPTIONS or misfit(self.plan, options, model, has_devices=has_devices) is None
+        return misfit(self.plan, options, model, has_devices=has_devices) is None

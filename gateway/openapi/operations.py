@@ -61,6 +61,21 @@ OPERATIONS = (
     _get("/api/version", "Tell the version of Ollama that is matched, and our own"),
     _get("/api/tags", "List the installed models"),
     _get("/api/ps", "List the loaded models"),
+    _get("/api/status", "Tell all that the scheduler knows: hosts, runners, who waits and how long, the last events"),
+    _post(
+        "/api/pin",
+        "Keep a model from being evicted, or let it go",
+        native.PinRequest,
+        "model",
+        example={"model": "smollm2"},
+    ),
+    _post(
+        "/api/drain",
+        "Let a host or a runner finish and take nothing more",
+        native.DrainRequest,
+        "target",
+        example={"target": "host"},
+    ),
     _post("/api/show", "Describe a model", native.ShowRequest, example={"model": "smollm2"}),
     _post(
         "/api/generate",

@@ -23,6 +23,7 @@ from tests.benchmarks import (
     holes,
     idle,
     rewriting,
+    scheduling,
     second_model,
     streams,
 )
@@ -37,7 +38,7 @@ _WITH_SERVERS = {
     each.NAME: each.run for each in (first_token, streams, rewriting, embeddings, second_model, idle, cold_start)
 }
 """In this order: `idle` wants worked servers, and `cold_start` leaves a fresh runner."""
-_NAMES = [*_WITH_SERVERS, holes.NAME, front_end.NAME]
+_NAMES = [*_WITH_SERVERS, holes.NAME, front_end.NAME, scheduling.NAME]
 _FAILED, _NOT_MEASURED = 1, 2
 
 
@@ -63,7 +64,7 @@ def _measure(options: argparse.Namespace) -> Report:
     effort: Effort = QUICK if options.quick else FULL
     if options.rounds:
         effort = dataclasses.replace(effort, rounds=options.rounds)
-    if not options.model.is_file():
+    if not options.model.is_file() and set(options.only) != {scheduling.NAME}:
         raise NotMeasured(f"there is no model file {options.model}: run `make setup`, or name one with --model")
     binary = llama_server() if set(options.only) & set(_WITH_SERVERS) else None
     machine = _machine(options.model, binary)
@@ -81,6 +82,8 @@ def _sections(names: Sequence[str], model: Path, binary: Path | None, effort: Ef
         yield _section(holes.NAME, functools.partial(holes.run, model, effort))
     if front_end.NAME in names:
         yield _section(front_end.NAME, functools.partial(front_end.run, effort))
+    if scheduling.NAME in names:
+        yield _section(scheduling.NAME, functools.partial(scheduling.run, effort))
 
 
 def _section(name: str, run: Callable[[], Section]) -> Section:

@@ -26,6 +26,8 @@ class Effort:
     """Length of the answer beside which a second model loads; it must last longer than the load."""
     holes_s: float
     """Decoding time per pattern of slots."""
+    simulated_jobs: int
+    """Jobs for the largest simulated cluster in `scheduling`."""
 
 
 FULL = Effort(
@@ -39,6 +41,7 @@ FULL = Effort(
     idle_s=15.0,
     second_model_tokens=500,
     holes_s=4.0,
+    simulated_jobs=100_000,
 )
 QUICK = Effort(
     rounds=2,
@@ -51,4 +54,5 @@ QUICK = Effort(
     idle_s=10.0,
     second_model_tokens=400,
     holes_s=1.5,
+    simulated_jobs=20_000,
 )
