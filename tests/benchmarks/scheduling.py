@@ -33,7 +33,7 @@ def run(effort: Effort) -> Section:
     for n_runners, workload in sizes.items():
         progress(f"{NAME}: {n_runners} runners, {workload.n_jobs} jobs")
         grown[n_runners] = simulate(workload, reload_cost_s)
-    tight = Workload(n_hosts=10, devices_per_host=2, n_models=50, n_jobs=n_jobs // 5, load=0.35, zipf=1.2)
+    tight = Workload(n_hosts=10, devices_per_host=2, n_models=50, n_jobs=n_jobs // 10, load=0.15, zipf=1.2)
     policies = {}
     for name, eviction in (("by cost", reload_cost_s), ("plain LRU", least_recently_used)):
         progress(f"{NAME}: evictions {name}")
