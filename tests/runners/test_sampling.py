@@ -19,6 +19,7 @@ from runners.llama.binding import start_backend
 from runners.llama.candidates import log_probabilities
 from runners.tokenizer import Tokenizer
 from tests.support.engine_bench import GREEDY, Bench
+from tests.support.oracle import GreedyAnswer, first_difference, greedy_answer
 
 pytestmark = pytest.mark.model
 
@@ -223,6 +224,20 @@ def test_grammar_of_a_resumed_answer_goes_on_where_it_was(smol: Rig) -> None:
     assert isinstance(failed, Failed)
     assert failed.failure.code == "invalid_grammar"
     assert smol.outcomes["bad"] is Outcome.FAILED
+
+
+def test_shifted_answer_has_the_tokens_of_llama_cpps_server(smol: Rig, smollm2_gguf: Path) -> None:
+    """The same tokens go at the same moment, beside another answer that does not shift."""
+    keep = 4 + smol.model.add_bos
+    beside = smol.job("beside", "Hi", n_tokens=60)
+    job = smol.job("shifting", "Tell me about rivers.", n_tokens=100)
+    assert smol.engine.admit(dataclasses.replace(beside, sampling=SamplingOptions(seed=1)))
+    assert smol.engine.admit(dataclasses.replace(job, shift=Shift(num_ctx=64, n_keep=keep)))
+    smol.run()
+    answer = greedy_answer(smollm2_gguf, job.prompt, n_tokens=100, window=(64, keep))
+    ours = smol.tokens("shifting")
+    assert len(ours) > 64
+    assert first_difference(GreedyAnswer(answer.tokens[: len(ours)], answer.margins), ours) is None
 
 
 def test_shifted_answer_outgrows_its_context_and_its_slot_forgets_it(smol: Rig) -> None:

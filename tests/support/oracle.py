@@ -35,8 +35,12 @@ def greedy_answer(
     n_tokens: int,
     adapters: Sequence[tuple[Path, float]] = (),
     layout: Layout | None = None,
+    window: tuple[int, int] | None = None,
 ) -> GreedyAnswer:
     """Decode `n_tokens` greedily after `prompt`, ending early at an end-of-generation token (included).
+
+    `window` is a context and how many tokens at its front are kept: the sequence is shifted in it as llama.cpp's
+    server does, and then goes on behind an end.
 
     Another layout of the cache rounds differently, and moves logits by up to one; so the default is the one that the
     engine has for an answer of this length.
@@ -62,20 +66,32 @@ def greedy_answer(
     n_vocab = native.llama_vocab_n_tokens(vocab)
     tokens: list[int] = []
     margins: list[float] = []
-    pending = prompt
+    pending, n_cached = prompt, 0
     while len(tokens) < n_tokens:
+        n_cached = n_cached if window is None or len(pending) > 1 else _shifted(context, n_cached, *window)
         _decode(context, pending)
+        n_cached += len(pending)
         logits = np.ctypeslib.as_array(native.llama_get_logits_ith(context, -1), shape=(n_vocab,))
         best = int(np.argmax(logits))
         top_two = np.partition(logits, -2)[-2:]
         tokens.append(best)
         margins.append(float(top_two[1] - top_two[0]))
-        if native.llama_vocab_is_eog(vocab, best):
+        if window is None and native.llama_vocab_is_eog(vocab, best):
             break
         pending = [best]
     native.llama_free(context)
     native.llama_model_free(model)
     return GreedyAnswer(tokens, margins)
+
+
+def _shifted(context: Any, n_cached: int, num_ctx: int, n_keep: int) -> int:
+    if n_cached + 1 < num_ctx:
+        return n_cached
+    n_lost = (n_cached - n_keep) // 2
+    memory = native.llama_get_memory(context)
+    native.llama_memory_seq_rm(memory, 0, n_keep, n_keep + n_lost)
+    native.llama_memory_seq_add(memory, 0, n_keep + n_lost, -1, -n_lost)
+    return n_cached - n_lost
 
 
 def _usual_layout(n_tokens: int) -> Layout:
