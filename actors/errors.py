@@ -15,6 +15,7 @@
     │   ├── QueueTimeout           it waited its whole deadline for a slot
     │   ├── Draining               this part is going down and takes nothing new
     │   ├── SchedulerUnavailable   no scheduler answered in time
+    │   ├── TooManyBodies          requests that are arriving take all the memory they may
     │   ├── TooManyTransfers       as many pulls and pushes run as one gateway worker takes
     │   ├── ModelSuspended         its runners died too often in a row; it is tried again later
     │   └── InsufficientMemory     the model does not fit beside what is in use
@@ -192,6 +193,19 @@ class QueueFull(CapacityError):
         super().__init__(
             "server busy, please try again.  maximum pending requests exceeded",
             max_queue=max_queue,
+            retry_after_s=retry_after_s,
+        )
+
+
+class TooManyBodies(CapacityError):
+    """The bodies of requests that are being read take as much memory as they may together."""
+
+    code = "too_many_bodies"
+
+    def __init__(self, max_bytes: int, *, retry_after_s: float = 1.0) -> None:
+        super().__init__(
+            f"server busy, please try again: requests of {max_bytes} bytes in all are being read already",
+            max_bytes=max_bytes,
             retry_after_s=retry_after_s,
         )
 

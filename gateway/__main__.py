@@ -84,7 +84,7 @@ async def serve(settings: Settings, listener: socket.socket) -> None:
         is_draining=lambda: server is not None and server.is_draining,
     )
     tls = tls_context(settings.tls_cert, settings.tls_key)
-    server = Server(create_app(worker), drain_timeout_s=settings.drain_timeout_s, tls=tls)
+    server = Server(create_app(worker), drain_timeout_s=settings.drain_timeout_s, tls=tls, on_overtime=jobs.end_all)
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with trio.open_nursery() as nursery:
             await nursery.start(jobs.run)

@@ -16,7 +16,8 @@ from werkzeug.routing import RequestRedirect
 
 from actors.errors import CapacityError, Draining, InvalidRequest, LlamactorError, NotAvailable
 from actors.log import get_logger
-from gateway.connection import GatewayConnection, GatewayRequest
+from gateway.body_budget import BodyBudget
+from gateway.connection import BODY_BUDGET, GatewayConnection, GatewayRequest
 from gateway.errors import Family, error_body, family_of, request_id, retry_after_s, status_of
 from gateway.gate import Gate, bare
 from gateway.origins import is_loopback
@@ -24,6 +25,8 @@ from gateway.routes.every import blueprints
 from gateway.routes.reading import speaks_anthropic
 from gateway.worker import Worker
 
+_BODIES_AT_ONCE = 4
+"""Of the largest size; of smaller ones as many as take the same memory."""
 _TEXT = "text/plain"
 _SERVER_ERROR = 500
 _NOT_FOUND = "404 page not found"
@@ -49,6 +52,7 @@ def create_app(worker: Worker) -> QuartTrio:
     app.config["RESPONSE_TIMEOUT"] = None
     app.config["BODY_TIMEOUT"] = None  # the body has an idle deadline of its own
     app.config["MAX_CONTENT_LENGTH"] = worker.settings.max_body_bytes
+    app.config[BODY_BUDGET] = BodyBudget(_BODIES_AT_ONCE * worker.settings.max_body_bytes)
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_map.strict_slashes = True
     app.url_map.redirect_defaults = False

@@ -23,6 +23,8 @@ from gateway.request_body import RequestBody
 
 Arguments = TypeVarTuple("Arguments")
 
+BODY_BUDGET = "BODY_BUDGET"
+"""Key of the app's configuration under which the `BodyBudget` of the worker stands."""
 _CLIENT_LEFT = 499
 """As nginx and Ollama log it; nobody receives it."""
 
@@ -68,7 +70,9 @@ class GatewayConnection(TrioASGIHTTPConnection):
                 request.body.discard()
             await send(message)
 
+        request.body.budget = self.app.config[BODY_BUDGET]
         with request.on_end:
+            request.on_end.callback(request.body.release)
             async with trio.open_nursery() as nursery:
                 request.serve_in(nursery)
                 nursery.start_soon(self.handle_messages, nursery, request, receive)

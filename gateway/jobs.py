@@ -112,6 +112,12 @@ class Jobs:
         finally:
             self._nursery = None
 
+    def end_all(self) -> None:
+        """End every job with an error, because the worker is going down."""
+        for job in list(self._jobs.values()):
+            if job.state is not JobState.ENDED:
+                self._give_up(job, Draining())
+
     @contextlib.contextmanager
     def submit(self, request: JobRequest) -> Iterator[Job]:
         """Offer a job; leaving the block releases it, and cancels it unless it has ended.

@@ -8,6 +8,8 @@ more: `discard` lets the rest through unseen, so that the feeder can never be st
 import trio
 from werkzeug.exceptions import RequestEntityTooLarge, RequestTimeout
 
+from gateway.body_budget import BodyBudget
+
 IDLE_DEADLINE_S = 30.0
 """A client that sends nothing for so long is taken for gone."""
 PACE_GRACE_S = 60.0
@@ -32,6 +34,9 @@ class RequestBody:
         self._is_complete = False
         self._is_discarding = False
         self._changed = trio.Event()
+        self.budget: BodyBudget | None = None
+        """What all bodies of the worker share; None: no bound on them together."""
+        self._taken_bytes = 0
 
     async def feed(self, data: bytes, *, more: bool) -> None:
         """Add a chunk, then wait while too much is unread; `more` is false for the last one."""
@@ -77,6 +82,7 @@ class RequestBody:
         Raises:
             RequestEntityTooLarge: there is more than the configured maximum.
             RequestTimeout: nothing came for `IDLE_DEADLINE_S`.
+            TooManyBodies: other bodies that are being read leave no room for it.
         """
         limit = self._max_bytes
         if limit is not None and (self._expected_bytes or 0) > limit:
@@ -87,8 +93,17 @@ class RequestBody:
             n_bytes += len(data)
             if limit is not None and n_bytes > limit:
                 raise RequestEntityTooLarge
+            if self.budget is not None:
+                self.budget.take(len(data))
+                self._taken_bytes += len(data)
             parts.append(data)
         return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def release(self) -> None:
+        """Give back what `read` took of the budget, once the body was decoded; idempotent."""
+        if self.budget is not None:
+            self.budget.give_back(self._taken_bytes)
+        self._taken_bytes = 0
 
     async def read_leftover(self) -> None:
         """Take in, for a short while, what the route did not want, then discard the rest.

@@ -6,7 +6,7 @@ under its writer, and what waits for a runner is cancelled.
 """
 
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
@@ -28,6 +28,10 @@ MAX_STREAMS = 100
 """Requests at once on one HTTP/2 connection, as RFC 9113 recommends at least."""
 MAX_CONNECTIONS = 4096
 """Of one worker at once; further ones wait in the listening socket's queue."""
+_LATE_HEADS_S = 0.3
+"""Between closing the listening sockets and closing idle connections."""
+_LAST_WORDS_S = 1.0
+"""For streams to tell that the drain time is over."""
 _UNWIND_S = 1.0
 """For the tasks of closed connections to end; they are cancelled after that."""
 
@@ -78,7 +82,14 @@ class Server:
         max_connections: int = MAX_CONNECTIONS,
         idle_connection_s: float = IDLE_CONNECTION_S,
         tls: ssl.SSLContext | None = None,
+        on_overtime: Callable[[], None] = lambda: None,
     ) -> None:
+        """Prepare to serve.
+
+        `on_overtime` is called when the drain time is over: it makes streams end, which have a moment for their last
+        words before they are cut off.
+        """
+        self._on_overtime = on_overtime
         self._app = ASGIWrapper(app)
         self._config = hypercorn_config()
         self._config.keep_alive_timeout = idle_connection_s
@@ -135,6 +146,9 @@ class Server:
                     await self._drain_wanted.wait()
                     accepting.cancel_scope.cancel()
                 log.info("draining: %d connections are open", len(self._streams))
+                if self._streams:  # a request whose head is on its way shall still read that it comes too late
+                    with trio.move_on_after(_LATE_HEADS_S):
+                        await self._last_closed.wait()
                 await self._context.terminated.set()
                 await self._wait_until_closed()
             finally:
@@ -179,6 +193,9 @@ class Server:
                 nursery.cancel_scope.cancel()
         if self._streams:
             log.warning("the drain time is over: closing %d connections", len(self._streams))
+            self._on_overtime()
+            with trio.move_on_after(_LAST_WORDS_S):
+                await self._last_closed.wait()
 
     def _abort_all(self) -> None:
         for stream in list(self._streams):

@@ -36,11 +36,16 @@ async def read_body(cls: type[B], *, if_empty: str = MISSING_BODY) -> B:
     Raises:
         InvalidRequest: it is empty, no JSON, or has a field of the wrong type.
         RequestEntityTooLarge, RequestTimeout, UnsupportedMediaType: it does not come as it must.
+        TooManyBodies: other bodies leave no room for it.
     """
-    raw = await _unpacked(await current_request().body.read())
-    if len(raw) > _BIG_BODY_BYTES:
-        return await trio.to_thread.run_sync(partial(decode_body, cls, raw, if_empty=if_empty))
-    return decode_body(cls, raw, if_empty=if_empty)
+    body = current_request().body
+    try:
+        raw = await _unpacked(await body.read())
+        if len(raw) > _BIG_BODY_BYTES:
+            return await trio.to_thread.run_sync(partial(decode_body, cls, raw, if_empty=if_empty))
+        return decode_body(cls, raw, if_empty=if_empty)
+    finally:
+        body.release()
 
 
 async def _unpacked(raw: bytes) -> bytes:

@@ -114,6 +114,7 @@ async def running_gateway(
         max_connections=max_connections,
         idle_connection_s=idle_connection_s,
         tls=tls,
+        on_overtime=jobs.end_all,
     )
     servers.append(server)
     port = listener.getsockname()[1]

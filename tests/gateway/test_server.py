@@ -228,7 +228,7 @@ async def test_request_on_a_kept_connection_while_draining_is_refused(gateway: R
 async def test_drain_cuts_off_what_outlasts_the_drain_time(
     settings: Settings, store: Store, backend: StubBackend
 ) -> None:
-    """A stream that does not end in time is cut off, and its job cancelled."""
+    """A stream that does not end in time is told so by its last line and cut off, and its job cancelled."""
 
     async def never_end(job: StubJob) -> None:
         await job.accept()
@@ -243,8 +243,43 @@ async def test_drain_cuts_off_what_outlasts_the_drain_time(
     ):
         await stream.receive_some()
         gateway.server.drain()
+        rest = await _read_all(stream)
         await gateway.server.wait_closed()
         assert await backend.cancelled.wait_for(1) == backend.submitted.items[0].job_id
+    assert b'{"error":"the server is shutting down' in rest
+
+
+async def test_drain_answers_a_request_that_is_on_its_way_and_reads_its_body(gateway: RunningGateway) -> None:
+    """A head that arrives as draining begins is answered, even while its body is being sent."""
+    n_bytes = 512 << 10
+    async with await gateway.connect() as stream:
+        await stream.send_all(VERSION + b"\r\n")
+        await _read_answer(stream)
+        gateway.server.drain()
+        head = f"POST /api/generate HTTP/1.1\r\nHost: localhost\r\nContent-Length: {n_bytes}\r\n\r\n"
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(stream.send_all, head.encode() + b" " * n_bytes)
+            answer = await _read_all(stream)
+    assert b" 503 " in answer.splitlines()[0]
+    assert b"connection: close" in answer.lower()
+
+
+async def test_bodies_that_are_read_at_once_are_bounded_together(settings: Settings, store: Store) -> None:
+    """Over the bound a request is told to come back; what was read makes room for others."""
+    small = msgspec.structs.replace(settings, max_body_bytes=100_000)
+    async with running_gateway(small, store) as gateway:
+        async with contextlib.AsyncExitStack() as stack:
+            for _ in range(5):
+                stream = await stack.enter_async_context(await gateway.connect())
+                head = b"POST /api/generate HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n"
+                await stream.send_all(head + b" " * 90_000)
+                last = stream
+            with trio.fail_after(DEADLINE_S):
+                refused = await last.receive_some()
+        assert b" 503 " in refused.splitlines()[0]
+        assert b"retry-after" in refused.lower()
+        await gateway.wait_for_connections(0)
+        assert (await gateway.post("/api/generate", {"model": "smollm2"})).status_code == 200
 
 
 async def test_drain_with_a_client_that_never_reads_ends_in_time(
