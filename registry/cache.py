@@ -1,5 +1,6 @@
 """Remembering what was read from files, for as long as the files stay the same."""
 
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
@@ -22,26 +23,27 @@ class FileCache(Generic[Read]):
         self._n_entries = n_entries
         self._read = read
         self._lock = threading.Lock()
-        self._entries: OrderedDict[Path, tuple[Stamp, Read]] = OrderedDict()
+        self._entries: OrderedDict[str, tuple[Stamp, Read]] = OrderedDict()
 
-    def get(self, path: Path) -> Read:
+    def get(self, path: Path | str) -> Read:
         """Give the file's value, reading it if it is new or has changed.
 
         Raises:
             FileNotFoundError: there is no such file.
         """
-        status = path.stat()
+        key = str(path)  # listing thousands of models makes no Path of each
+        status = os.stat(key)  # noqa: PTH116 - the same
         # Taken before the read: a file that changes meanwhile is read again next time.
         stamp = (status.st_ino, status.st_size, status.st_mtime_ns)
         with self._lock:
-            entry = self._entries.get(path)
+            entry = self._entries.get(key)
             if entry is not None and entry[0] == stamp:
-                self._entries.move_to_end(path)
+                self._entries.move_to_end(key)
                 return entry[1]
-        value = self._read(path)
+        value = self._read(Path(key))
         with self._lock:
-            self._entries[path] = (stamp, value)
-            self._entries.move_to_end(path)
+            self._entries[key] = (stamp, value)
+            self._entries.move_to_end(key)
             while len(self._entries) > self._n_entries:
                 self._entries.popitem(last=False)
         return value

@@ -9,6 +9,7 @@ change in place, and a model that vanishes under a reader is simply not found.
 be called from any thread.
 """
 
+import functools
 import logging
 import os
 import time
@@ -28,7 +29,7 @@ from registry.model import InstalledModel, read_model
 from registry.names import ModelName, match_ignoring_case, parse_name
 
 _LEVELS = 4
-_N_MANIFESTS = 1024
+_N_MANIFESTS = 4096  # of some 10 kB, its weights' head included; more models are listed more slowly
 _N_GGUFS = 64  # a header's summary takes 100 kB to 1 MB
 _SPARED_AGE_S = 3600.0  # an upload waits that long for its manifest
 _SPARED_TRANSFER_AGE_S = 7 * 24 * 3600.0  # a download or a push that broke off can be resumed for so long
@@ -60,9 +61,9 @@ class Store:
     def list(self) -> tuple[InstalledModel, ...]:
         """Give all installed models, the most recently changed first; what cannot be read is logged and left out."""
         found = []
-        for name in self._names():
+        for path, name in self._entries():
             try:
-                model = self._get(name)
+                model = self._at(path, name)
             except InvalidManifest as error:
                 log.warning("skipping %s: %s", name.shortest, error.message)
             else:
@@ -264,8 +265,11 @@ class Store:
         return read_model(ModelName(*path.parts[-_LEVELS:]), path, self.blobs, go_templates=self._go_templates)
 
     def _get(self, name: ModelName) -> InstalledModel | None:
+        return self._at(str(self._path(name)), name)
+
+    def _at(self, path: str, name: ModelName) -> InstalledModel | None:
         try:
-            return self._models.get(self._path(name))
+            return self._models.get(path)
         except PermissionError as error:
             raise InvalidManifest(f"cannot read the manifest of {name.shortest}: {error.strerror}") from error
         except OSError:  # absent, or a legal name that is too long for this file system
@@ -289,12 +293,16 @@ class Store:
         return path
 
     def _names(self) -> Iterator[ModelName]:
+        return (name for _, name in self._entries())
+
+    def _entries(self) -> Iterator[tuple[str, ModelName]]:
         """Walk the manifests: exactly four levels deep, legal names only."""
-        for path in _walk(self.manifests, _LEVELS):
+        for path in _walk(str(self.manifests), _LEVELS):
+            parts = path.rsplit("/", _LEVELS)[-_LEVELS:]
             try:
-                yield ModelName(*path.parts[-_LEVELS:])
+                yield path, _name_of(*parts)
             except InvalidName:
-                if not path.name.startswith("."):
+                if not parts[-1].startswith("."):
                     log.warning("skipping %s: not the path of a model name", path)
 
     def _digests_at(self, path: Path) -> set[str]:
@@ -331,10 +339,16 @@ class Store:
                 path.rename(path.with_name(path.name.replace(":", "-")))
 
 
-def _walk(folder: Path, levels: int) -> Iterator[Path]:
+@functools.lru_cache(maxsize=_N_MANIFESTS)
+def _name_of(host: str, namespace: str, model: str, tag: str) -> ModelName:
+    return ModelName(host, namespace, model, tag)
+
+
+def _walk(folder: str, levels: int) -> Iterator[str]:
     """Give the regular files that lie exactly so many levels below a folder."""
     try:
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        with os.scandir(folder) as scan:
+            entries = sorted(scan, key=lambda entry: entry.name)
     except (FileNotFoundError, NotADirectoryError):
         return
     except OSError as error:
@@ -342,13 +356,13 @@ def _walk(folder: Path, levels: int) -> Iterator[Path]:
         return
     for entry in entries:
         if levels > 1 and entry.is_dir():
-            yield from _walk(Path(entry.path), levels - 1)
+            yield from _walk(entry.path, levels - 1)
         elif levels == 1 and entry.is_file():
-            yield Path(entry.path)
+            yield entry.path
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    return _walk(folder, 1)
+    return map(Path, _walk(str(folder), 1))
 
 
 def _digest_in(path: Path) -> str | None:

@@ -16,7 +16,7 @@ from gateway.worker import Worker
 from registry.capabilities import listed_capabilities
 from registry.details import details_of, listed_details
 from registry.model import InstalledModel
-from registry.names import parse_name
+from registry.names import ModelName, parse_name
 from registry.parameters import merged_options
 from registry.show import show
 from registry.store import Store
@@ -27,9 +27,11 @@ def store_routes(worker: Worker) -> Blueprint:
     routes = Blueprint("store", __name__)
     store = worker.models.store
 
+    listing = _Listing(store)
+
     @routes.get("/api/tags")
     async def tags() -> Response:
-        return json_response(await worker.models.in_thread(partial(_tags, store)))
+        return json_response(await worker.models.in_thread(listing.tags))
 
     @routes.post("/api/show")
     async def show_model() -> Response:
@@ -55,8 +57,22 @@ def store_routes(worker: Worker) -> Blueprint:
     return routes
 
 
-def _tags(store: Store) -> bytes:
-    return to_json({"models": [_tag(store, model) for model in store.list()]})
+class _Listing:
+    """What `/api/tags` answers; an entry is made once per model, for as long as its manifest stays the same."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._known: dict[ModelName, tuple[InstalledModel, bytes]] = {}
+
+    def tags(self) -> bytes:
+        before, known = self._known, {}
+        for model in self._store.list():
+            entry = before.get(model.name)
+            if entry is None or entry[0] is not model:
+                entry = model, to_json(_tag(self._store, model))
+            known[model.name] = entry
+        self._known = known  # of two threads that list at once the later one's stays; either is right
+        return b'{"models":[' + b",".join(raw for _, raw in known.values()) + b"]}"
 
 
 def _tag(store: Store, model: InstalledModel) -> dict[str, Any]:

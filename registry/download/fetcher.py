@@ -34,6 +34,8 @@ class SharedParts:
         self.validator = validator
         self._lock = threading.Lock()
         self._waiting = deque(table.incomplete())
+        self.writing = threading.Lock()
+        """The kernel lets one thread write to a file at a time, and the others spin: here they sleep."""
         self.is_whole = False
         """True once the server has answered with the whole file: then one connection takes it all."""
         self.first_answer = threading.Event()
@@ -142,7 +144,8 @@ class Fetcher:
         view = memoryview(chunk)
         try:
             while view:
-                n_written = os.pwrite(self._shared.fd, view, offset)
+                with self._shared.writing:
+                    n_written = os.pwrite(self._shared.fd, view, offset)
                 view = view[n_written:]
                 offset += n_written
         except OSError as error:

@@ -5,9 +5,11 @@ import os
 import threading
 
 from registry.download.parts import PartTable
+from registry.download.writeback import start_writing
 from registry.remote.abort import Abort
 
 _READ_BYTES = 1 << 20
+_WRITE_BYTES = 16 << 20
 _LOOK_AGAIN_S = 0.005
 
 
@@ -35,7 +37,7 @@ class Hasher(threading.Thread):
 
     def run(self) -> None:
         """Hash to the end of the file, or until told to stop."""
-        buffer = memoryview(bytearray(_READ_BYTES))
+        buffer, written = memoryview(bytearray(_READ_BYTES)), 0
         try:
             while self.hashed_bytes < self._table.size_bytes:
                 end = self._table.contiguous_bytes(self.hashed_bytes)
@@ -47,5 +49,8 @@ class Hasher(threading.Thread):
                     n_read = os.preadv(self._fd, [buffer[: end - self.hashed_bytes]], self.hashed_bytes)
                     self._hash.update(buffer[:n_read])
                     self.hashed_bytes += n_read
+                    if self.hashed_bytes - written >= _WRITE_BYTES:
+                        start_writing(self._fd, written, self.hashed_bytes - written)
+                        written = self.hashed_bytes
         except OSError as error:
             self.error = error

@@ -22,6 +22,7 @@ from tests.benchmarks import (
     front_end,
     holes,
     idle,
+    models,
     rewriting,
     scheduling,
     second_model,
@@ -38,7 +39,8 @@ _WITH_SERVERS = {
     each.NAME: each.run for each in (first_token, streams, rewriting, embeddings, second_model, idle, cold_start)
 }
 """In this order: `idle` wants worked servers, and `cold_start` leaves a fresh runner."""
-_NAMES = [*_WITH_SERVERS, holes.NAME, front_end.NAME, scheduling.NAME]
+_OF_A_MODEL = {each.NAME: each.run for each in (holes, models)}
+_NAMES = [*_WITH_SERVERS, *_OF_A_MODEL, front_end.NAME, scheduling.NAME]
 _FAILED, _NOT_MEASURED = 1, 2
 
 
@@ -78,8 +80,9 @@ def _sections(names: Sequence[str], model: Path, binary: Path | None, effort: Ef
             for name, run in _WITH_SERVERS.items():
                 if name in names:
                     yield _section(name, functools.partial(run, arena, effort))
-    if holes.NAME in names:
-        yield _section(holes.NAME, functools.partial(holes.run, model, effort))
+    for name, run_alone in _OF_A_MODEL.items():
+        if name in names:
+            yield _section(name, functools.partial(run_alone, model, effort))
     if front_end.NAME in names:
         yield _section(front_end.NAME, functools.partial(front_end.run, effort))
     if scheduling.NAME in names:

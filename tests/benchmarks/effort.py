@@ -28,6 +28,8 @@ class Effort:
     """Decoding time per pattern of slots."""
     simulated_jobs: int
     """Jobs for the largest simulated cluster in `scheduling`."""
+    pull_bytes: int
+    """Size of the file that is pulled."""
 
 
 FULL = Effort(
@@ -42,6 +44,7 @@ FULL = Effort(
     second_model_tokens=500,
     holes_s=4.0,
     simulated_jobs=100_000,
+    pull_bytes=512 << 20,
 )
 QUICK = Effort(
     rounds=2,
@@ -55,4 +58,5 @@ QUICK = Effort(
     second_model_tokens=400,
     holes_s=1.5,
     simulated_jobs=20_000,
+    pull_bytes=256 << 20,
 )
