@@ -26,6 +26,7 @@ _PART_BYTES = 64 << 20
 _SEND_BYTES = 1 << 20
 _RANGE = re.compile(r"(?:bytes=)?0-(\d{1,18})")
 _OK, _CREATED, _ACCEPTED, _NO_CONTENT, _REDIRECT = 200, 201, 202, 204, 307
+_MISPLACED = 416
 
 
 class _Sent(msgspec.Struct):
@@ -71,7 +72,8 @@ class Outgoing:
             except RegistryError as error:
                 n_failures += 1
                 patience = self._client.caller.patience
-                passes = isinstance(error, RegistryUnreachable) or is_passing(error)
+                is_misplaced = error.fields.get("status") == _MISPLACED  # more or less was taken than we know of
+                passes = isinstance(error, RegistryUnreachable) or is_passing(error) or is_misplaced
                 if n_failures >= patience.n_attempts or not passes:
                     raise
                 channel.close()

@@ -178,7 +178,7 @@ class Channel:
         except (ConnectionError, http.client.RemoteDisconnected) as error:
             self.close()
             self._abort.check()
-            if not is_reused:
+            if not is_reused or body is not None:  # part of a body may have been taken: its sender asks how much
                 raise RegistryUnreachable(method, shown(url), _reason(error)) from error
             return self.request(method, url, headers, body)  # it had been closed meanwhile; now there is none to reuse
         except (OSError, http.client.HTTPException) as error:

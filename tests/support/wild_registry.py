@@ -14,11 +14,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import parse_qs
 
 from registry.manifests import CONFIG, MANIFEST, WEIGHTS
 
 _RANGE = re.compile(r"bytes=(\d+)-(\d*)")
 _PATH = re.compile(r"/v2/([^/]+/[^/]+)/(manifests|blobs|chunksums)/(.+)")
+_UPLOAD = re.compile(r"/v2/([^/]+/[^/]+)/blobs/uploads/(\w*)")
 _SEND_BYTES = 1 << 16
 _SUM_BYTES = 1 << 20
 
@@ -71,11 +73,15 @@ class WildRegistry:
     files: dict[str, bytes] = field(default_factory=dict)
     """Other paths, such as a plain file's."""
     misbehave: Misbehave | None = None
+    refuse: Callable[[Asked], Answer | None] | None = None
+    """Answers a request that writes before its body is read, if it answers."""
     has_ranges: bool = True
     has_sums: bool = False
     requests: list[Asked] = field(default_factory=list)
     sent: list[tuple[str, int, int]] = field(default_factory=list)
     """Path, offset and length of each body that was sent, as far as it was."""
+    uploads: dict[str, bytearray] = field(default_factory=dict)
+    """Open sessions, by id."""
     port: int = 0
 
     @property
@@ -117,8 +123,40 @@ class WildRegistry:
         """Count the bytes of all bodies whose path contains a text."""
         return sum(length for path, _, length in self.sent if part in path)
 
+    def take(self, asked: Asked, body: bytes) -> Answer:
+        """Give the right answer to a request that writes."""
+        found = _UPLOAD.fullmatch(asked.path.partition("?")[0])
+        query = parse_qs(asked.path.partition("?")[2])
+        if found is None:
+            manifest = _PATH.fullmatch(asked.path)
+            assert manifest is not None
+            self.manifests[f"{manifest[1]}:{manifest[3]}"] = body
+            return Answer(201)
+        session = found[2]
+        if asked.method == "POST":
+            session = f"s{len(self.uploads)}"
+            self.uploads[session] = bytearray()
+        elif session not in self.uploads:
+            return _missing()
+        content = self.uploads[session]
+        if asked.method == "PATCH":
+            if asked.headers["content-range"] != f"{len(content)}-{len(content) + len(body) - 1}":
+                return Answer(416)
+            content += body
+        elif asked.method == "PUT":
+            digest = query["digest"][0]
+            if self.add_blob(bytes(content)) != digest:
+                del self.blobs[f"sha256:{hashlib.sha256(content).hexdigest()}"]
+                return Answer(400, {}, b"digest mismatch")
+            del self.uploads[session]
+            return Answer(201)
+        headers = {"Location": f"/v2/{found[1]}/blobs/uploads/{session}", "Range": f"0-{max(0, len(content) - 1)}"}
+        return Answer(204 if asked.method == "GET" else 202, headers)
+
     def answer(self, asked: Asked) -> Answer:
         """Give the right answer."""
+        if _UPLOAD.fullmatch(asked.path):
+            return self.take(asked, b"")
         found = _PATH.fullmatch(asked.path.partition("?")[0])
         if found is None:
             content = self.files.get(asked.path.partition("?")[0])
@@ -154,9 +192,9 @@ def sums_of(content: bytes) -> bytes:
 
 
 @contextlib.contextmanager
-def wild_registry(**settings: Any) -> Iterator[WildRegistry]:
-    """Serve a registry on a free port of the loopback."""
-    registry = WildRegistry(**settings)
+def wild_registry(registry: WildRegistry | None = None) -> Iterator[WildRegistry]:
+    """Serve a registry, by default an empty one, on a free port of the loopback."""
+    registry = registry or WildRegistry()
     server = ThreadingHTTPServer(("127.0.0.1", 0), lambda *args: _Connection(registry, *args))
     server.daemon_threads = True
     server.block_on_close = False
@@ -199,6 +237,15 @@ class _Connection(BaseHTTPRequestHandler):
     def do_HEAD(self) -> None:
         self._serve()
 
+    def do_POST(self) -> None:
+        self._serve()
+
+    def do_PATCH(self) -> None:
+        self._serve()
+
+    def do_PUT(self) -> None:
+        self._serve()
+
     def log_message(self, *args: Any) -> None:
         """Say nothing."""
 
@@ -207,8 +254,16 @@ class _Connection(BaseHTTPRequestHandler):
         headers = {name.lower(): value for name, value in self.headers.items()}
         asked = Asked(self.command, self.path, headers, len(registry.requests))
         registry.requests.append(asked)
-        answer: Answer | None = registry.answer(asked)
-        assert answer is not None
+        answer: Answer | None
+        if self.command in {"GET", "HEAD"}:
+            answer = registry.answer(asked)
+        else:
+            if registry.refuse is not None and (answer := registry.refuse(asked)) is not None:
+                self.close_connection = True
+                with contextlib.suppress(OSError):
+                    self._send(asked, answer)
+                return
+            answer = registry.take(asked, self.rfile.read(int(headers.get("content-length", 0))))
         if registry.misbehave is not None:
             answer = registry.misbehave(asked, answer)
         if answer is None:
