@@ -80,6 +80,7 @@ class WildRegistry:
     requests: list[Asked] = field(default_factory=list)
     sent: list[tuple[str, int, int]] = field(default_factory=list)
     """Path, offset and length of each body that was sent, as far as it was."""
+    counting: threading.Lock = field(default_factory=threading.Lock)
     uploads: dict[str, bytearray] = field(default_factory=dict)
     """Open sessions, by id."""
     port: int = 0
@@ -195,9 +196,7 @@ def sums_of(content: bytes) -> bytes:
 def wild_registry(registry: WildRegistry | None = None) -> Iterator[WildRegistry]:
     """Serve a registry, by default an empty one, on a free port of the loopback."""
     registry = registry or WildRegistry()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), lambda *args: _Connection(registry, *args))
-    server.daemon_threads = True
-    server.block_on_close = False
+    server = _Server(("127.0.0.1", 0), lambda *args: _Connection(registry, *args))
     registry.port = server.server_address[1]
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
@@ -222,6 +221,15 @@ def slowly(bytes_per_s: int) -> Misbehave:
 
 def _missing() -> Answer:
     return Answer(404, {"Content-Type": "application/json"}, b'{"errors":[{"code":"NOT_FOUND"}]}')
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing: a client that goes away is no news here."""
+        del request, client_address
 
 
 class _Connection(BaseHTTPRequestHandler):
@@ -286,13 +294,16 @@ class _Connection(BaseHTTPRequestHandler):
         body = memoryview(answer.body)[: answer.cut_after]
         first = asked.range[0] if asked.range and answer.status == 206 else 0
         n_sent = 0
-        try:
-            while n_sent < len(body) or answer.is_endless:
-                answer.pause()
-                piece = body if answer.is_endless else body[n_sent : n_sent + _SEND_BYTES]
-                self.wfile.write(piece)
-                n_sent += len(piece)
-        finally:
-            self._registry.sent.append((asked.path, first, n_sent))
+        with self._registry.counting:
+            number = len(self._registry.sent)
+            self._registry.sent.append((asked.path, first, 0))
+        while n_sent < len(body) or answer.is_endless:
+            answer.pause()
+            piece = body if answer.is_endless else body[n_sent : n_sent + _SEND_BYTES]
+            n_sent += len(piece)
+            # Counted before it is sent: whoever has received it may look at once.
+            if number < len(self._registry.sent):
+                self._registry.sent[number] = (asked.path, first, n_sent)
+            self.wfile.write(piece)
         if answer.cut_after is not None:
             self.close_connection = True
