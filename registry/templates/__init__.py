@@ -1,1 +1,1 @@
-"""Prompt templates: Jinja from GGUF files, and what can be told about Go templates without rendering them."""
+"""Prompt templates: Jinja from GGUF files, Go's from models and requests, and what is told of both without rendering."""
