@@ -12,6 +12,8 @@ by commas, as in `stub:tokens=100,pace=0.01,ignore_sigterm`:
     crash_stream=N    die after N deltas
     silent            send no heartbeat after the hello
     subscribe=SECONDS wait so long for a subscription (5)
+    lie               claim an absurd amount of memory
+    ignore_drain      go on after being told to drain
 """
 
 import os
@@ -126,7 +128,8 @@ class StubRunner:
             self._calm.set()
             return
         self._state = RunnerState.READY
-        self._send(RunnerReady(load_s=self._number("load", 0), size_bytes=1 << 20, size_vram_bytes=0))
+        size_bytes = 1 << (60 if self._has("lie") else 20)
+        self._send(RunnerReady(load_s=self._number("load", 0), size_bytes=size_bytes, size_vram_bytes=0))
 
     async def _watch_signals(self) -> None:
         with trio.open_signal_receiver(signal.SIGTERM) as signals:
@@ -145,7 +148,7 @@ class StubRunner:
                     self._nursery.start_soon(self._run_job, message, payload)
             case Cancel():
                 self._cancel(message.job_id)
-            case Drain():
+            case Drain() if not self._has("ignore_drain"):
                 self._drain()
             case _:
                 pass
