@@ -1,9 +1,16 @@
-"""What a Jinja chat template offers, told from its text: the rules by which Ollama lists capabilities."""
+"""What a Jinja chat template offers, told from its text: Ollama's rules, and further marks of thinking."""
 
 import re
 from dataclasses import dataclass
 from functools import lru_cache
 
+_THINKING_MARKS = (
+    ("<|channel|>", "<|message|>", "analysis"),
+    ("[THINK]", "[/THINK]"),
+    ("<|START_THINKING|>", "<|END_THINKING|>"),
+    ("<|channel>", "<channel|>"),
+)
+"""Marks of thinking that Ollama does not look for; all of a row must be there."""
 _SPLITS_THINKING = re.compile(r"split\(\s*['\"]</think>['\"]\s*\)")
 _COMPARES_TOOL = re.compile(r"role['\"]?\]?\s*==\s*['\"]tool['\"]|==\s*['\"]tool['\"]")
 
@@ -28,6 +35,7 @@ def scan_jinja(text: str) -> JinjaOffer:
     tools = "tools" in text or "tool_call" in text
     both_tags = "<think>" in text and "</think>" in text
     thinking = both_tags or (_SPLITS_THINKING.search(text) is not None and "reasoning_content" not in text)
+    thinking = thinking or any(all(mark in text for mark in marks) for marks in _THINKING_MARKS)
     calls = "tool_calls" in text or "assistant_tool_call" in text
     results = any(word in text for word in ("tool_response", "tool_results", "ipython"))
     results = results or _COMPARES_TOOL.search(text) is not None

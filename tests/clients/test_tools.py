@@ -206,3 +206,17 @@ def test_openai_responses_errors_are_typed(v1: openai.OpenAI) -> None:
         v1.responses.create(model="absent", input="x")
     with pytest.raises(openai.BadRequestError, match="audio"):
         v1.audio.transcriptions.create(model="tiny", file=("a.wav", b"RIFF"))
+
+
+@pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "get_weather"}}])
+def test_openai_chat_forced_call_is_enforced_by_grammar(v1: openai.OpenAI, choice: Any) -> None:
+    """A model that would rather greet has to call, with arguments that fit the tool's schema."""
+    schema = {"type": "object", "properties": {"city": {"enum": ["Paris", "Oslo"]}}, "required": ["city"]}
+    tool = {"type": "function", "function": {"name": "get_weather", "parameters": schema}}
+    hello: Any = [{"role": "user", "content": "Hello"}]
+    reply = v1.chat.completions.create(
+        model="tiny", messages=hello, tools=cast("Any", [tool]), tool_choice=choice, temperature=0, max_tokens=400
+    ).choices[0]
+    (call,) = _calls(reply.message)
+    assert (reply.finish_reason, call.function.name) == ("tool_calls", "get_weather")
+    assert json.loads(call.function.arguments)["city"] in {"Paris", "Oslo"}
