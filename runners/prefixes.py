@@ -146,13 +146,16 @@ class Prefixes:
     def shorten(self, slot: Slot, n_tokens: int, context: Context) -> int:
         """Shorten a slot's sequence; where the memory cannot be cut there it is cleared, and 0 is returned."""
         if n_tokens < len(slot.tokens):
-            # A sliding window has dropped cells; those that the next token sees must all be there.
-            first_needed = max(0, n_tokens - self._model.n_swa) if self._model.n_swa else 0
-            if not context.cut(slot.index, keep_tokens=n_tokens) or context.first_position(slot.index) > first_needed:
+            if not context.cut(slot.index, keep_tokens=n_tokens) or not self._is_whole(slot, n_tokens, context):
                 self.clear(slot, context)
                 return 0
             del slot.tokens[n_tokens:]
         return n_tokens
+
+    def _is_whole(self, slot: Slot, n_tokens: int, context: Context) -> bool:
+        """Tell whether all cells are there that the token behind the first `n_tokens` sees; a window may have left."""
+        first_needed = max(0, n_tokens - self._model.n_swa) if self._model.n_swa else 0
+        return not n_tokens or 0 <= context.first_position(slot.index) <= first_needed
 
     def _spill(self, slot: Slot, *, keep: int, context: Context) -> None:
         """Save a slot's sequence to the tier if it loses enough by being cut to `keep` tokens."""

