@@ -16,7 +16,7 @@ from gateway.parse.dialect import Dialect
 from registry.adapters import check_adapter
 from registry.capabilities import EMBEDDING, THINKING, capabilities_of
 from registry.engine import CHAT_TEMPLATE, PromptEngine, go_template_of, prompt_engine
-from registry.estimate import n_ctx_train, n_layers
+from registry.estimate import expert_bytes, n_ctx_train, n_layers
 from registry.memory import cache_needs, compute_bytes, host_overhead_bytes
 from registry.model import InstalledModel
 from registry.store import Store
@@ -122,6 +122,7 @@ class Models:
             + sum(adapter.size_bytes for adapter in adapters)
             + sum(path.stat().st_size for path in (*installed.projectors, installed.draft) if path),
             n_layers=n_layers(gguf),
+            expert_bytes=expert_bytes(gguf),
             n_ctx_train=n_ctx_train(gguf),
             kv_bytes_per_token=cache.whole_bytes_per_token,
             state_bytes=cache.state_bytes,

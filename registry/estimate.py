@@ -12,6 +12,11 @@ def parameter_count(gguf: GgufFile) -> int:
     return sum(tensor.n_elements for tensor in gguf.tensors)
 
 
+def expert_bytes(gguf: GgufFile) -> int:
+    """Count the bytes of all experts' tensors, of which a token uses few; 0 for a model without."""
+    return sum(tensor.size_bytes for tensor in gguf.tensors if "_exps." in tensor.name)
+
+
 def file_type_name(gguf: GgufFile) -> str:
     """Name the quantisation that a file's metadata gives; 0 (F32) is also what files say that do not know."""
     return FILE_TYPES.get(gguf.integer("general.file_type") or -1, "unknown")

@@ -1,5 +1,6 @@
 """Sizes from GGUF headers."""
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -73,3 +74,12 @@ def test_sizes_hostile_layer_count_is_bounded(write_gguf: WriteGguf) -> None:
     path = write_gguf(llama__block_count=(1 << 32) - 1, llama__embedding_length=64, llama__attention__head_count=4)
     assert estimate.n_layers(read_gguf(path)) < 1 << 20
     assert cache_needs(read_gguf(path)).bytes_per_token > 0
+
+
+def test_expert_bytes_count_the_experts_tensors_alone(tiny_gguf: Path) -> None:
+    """None in a dense model; by llama.cpp's names in others."""
+    file = read_gguf(tiny_gguf)
+    assert estimate.expert_bytes(file) == 0
+    first, *rest = file.tensors
+    expert = dataclasses.replace(first, name="blk.0.ffn_up_exps.weight")
+    assert estimate.expert_bytes(dataclasses.replace(file, tensors=(expert, *rest))) == first.size_bytes
