@@ -263,7 +263,9 @@ class Engine:
         shares = pack(
             slots,
             capacity=self._batch.capacity,
-            prefill_tokens=self._budget.tokens(n_decoding=n_decoding),
+            prefill_tokens=self._budget.tokens(
+                n_decoding=n_decoding, n_prompts=sum(slot.remaining_prompt() > 0 for slot in slots)
+            ),
         )
         if any(slot.next_medium() is not None for slot in self._slots):
             return shares

@@ -1,7 +1,8 @@
 """What goes into the next step: one token for each decoding slot, then prompt chunks under a budget.
 
 `PrefillBudget` keeps running streams smooth: while something decodes, the prompt tokens of a step are sized by what
-steps were measured to take, so that a step with prefill takes at most `SLOWEST_STEP` times a quiet one. With nothing
+steps were measured to take, so that a step with prefill takes at most `SLOWEST_STEP` times a quiet one; more where
+more prompts wait than streams run, so that a crowd is not kept waiting for one's smoothness. With nothing
 decoding, only the time in which cancels and new jobs must be seen bounds a step.
 """
 
@@ -13,10 +14,11 @@ from runners.slots import Slot
 SLOWEST_STEP = 2.5
 _LONGEST_STEP_NS = 500_000_000
 """Also with nothing decoding a step ends after about this, so that cancels and new jobs are seen."""
-_SMALLEST_TOKENS = 16
-_FIRST_TOKENS = 64
-_GROWTH, _SHRINK = 1.25, 0.7
-_QUIET_WEIGHT = 0.1  # of a new sample in the moving average of quiet steps
+_SMALLEST_TOKENS = 4
+_FIRST_TOKENS = 16
+"""While nothing was measured yet."""
+_LEAST_ALONE_TOKENS = 64
+_WEIGHT = 0.2  # of a new sample in a moving average
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -56,27 +58,43 @@ def pack(slots: Sequence[Slot], *, capacity: int, prefill_tokens: int) -> list[S
 
 
 class PrefillBudget:
-    """How many prompt tokens a step may carry; adapts by measurement."""
+    """How many prompt tokens a step may carry; knows by measurement what a quiet step and a prompt token take."""
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
-        self._beside = float(min(_FIRST_TOKENS, capacity))
         self._alone = capacity
-        self._quiet_ns = 0.0
+        self._quiet_ns: dict[int, float] = {}  # by the number of streams
+        self._token_ns = 0.0
 
-    def tokens(self, *, n_decoding: int) -> int:
-        """Give the budget of the next step; with nothing decoding only the step's own length bounds it."""
-        return int(self._beside) if n_decoding else self._alone
+    def tokens(self, *, n_decoding: int, n_prompts: int = 1) -> int:
+        """Give the budget of the next step.
+
+        Args:
+            n_decoding: streams that wait for their next token; with none only the step's own length bounds it.
+            n_prompts: prompts that wait for their first; where they are more than the streams, they weigh more.
+        """
+        if not n_decoding:
+            return self._alone
+        if not self._quiet_ns or not self._token_ns:
+            return min(_FIRST_TOKENS, self._capacity)
+        allowed = SLOWEST_STEP * max(1.0, n_prompts / n_decoding) - 1
+        fitting = int(allowed * self._quiet(n_decoding) / self._token_ns)
+        return min(max(_SMALLEST_TOKENS, fitting), self._capacity)
 
     def observe(self, *, n_decoding: int, n_prefill: int, took_ns: int) -> None:
         """Learn from a finished step."""
+        if not n_prefill:
+            known = self._quiet_ns.get(n_decoding)
+            self._quiet_ns[n_decoding] = took_ns if known is None else known + _WEIGHT * (took_ns - known)
+            return
         if not n_decoding:
             fitting = n_prefill * _LONGEST_STEP_NS // max(1, took_ns)
-            self._alone = max(min(_FIRST_TOKENS, self._capacity), min(fitting, self._capacity))
-        elif not n_prefill:
-            weight = _QUIET_WEIGHT if self._quiet_ns else 1.0
-            self._quiet_ns += weight * (took_ns - self._quiet_ns)
-        elif self._quiet_ns and took_ns > SLOWEST_STEP * self._quiet_ns:
-            self._beside = max(_SMALLEST_TOKENS, self._beside * _SHRINK)
-        elif n_prefill >= int(self._beside):
-            self._beside = min(self._capacity, self._beside * _GROWTH)
+            self._alone = max(min(_LEAST_ALONE_TOKENS, self._capacity), min(fitting, self._capacity))
+        elif not self._quiet_ns:
+            return
+        token_ns = max(0.0, took_ns - (self._quiet(n_decoding) if n_decoding else 0)) / n_prefill
+        self._token_ns += (_WEIGHT if self._token_ns else 1.0) * (token_ns - self._token_ns)
+
+    def _quiet(self, n_decoding: int) -> float:
+        """Give what a step of so many streams takes, from the nearest number that was measured."""
+        return self._quiet_ns[min(self._quiet_ns, key=lambda known: abs(known - n_decoding))]

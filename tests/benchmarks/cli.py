@@ -22,6 +22,7 @@ from tests.benchmarks import (
     front_end,
     holes,
     idle,
+    long_prompts,
     models,
     rewriting,
     scheduling,
@@ -36,7 +37,8 @@ from tests.benchmarks.report import markdown
 from tests.benchmarks.results import Machine, Report, Section
 
 _WITH_SERVERS = {
-    each.NAME: each.run for each in (first_token, streams, rewriting, embeddings, second_model, idle, cold_start)
+    each.NAME: each.run
+    for each in (first_token, streams, long_prompts, rewriting, embeddings, second_model, idle, cold_start)
 }
 """In this order: `idle` wants worked servers, and `cold_start` leaves a fresh runner."""
 _OF_A_MODEL = {each.NAME: each.run for each in (holes, models)}

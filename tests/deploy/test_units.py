@@ -82,7 +82,9 @@ def test_example_environment_shows_the_real_defaults() -> None:
         line[1:].split("=", 1) for line in lines if line.startswith("#") and line[1:2].isupper() and "=" in line
     )
     base = {"LLAMACTOR_RUN_DIR": "/run/x", "OLLAMA_MODELS": "/var/lib/llamactor/models"}
-    unchanged = {name: value for name, value in shown.items() if name not in {"OLLAMA_DEBUG", "CUDA_VISIBLE_DEVICES"}}
+    others = {"OLLAMA_DEBUG", "CUDA_VISIBLE_DEVICES"}  # and keys, which a service has elsewhere than a user
+    others |= {"LLAMACTOR_IDENTITY", "LLAMACTOR_REGISTRY", "LLAMACTOR_REGISTRY_KEYS"}
+    unchanged = {name: value for name, value in shown.items() if name not in others}
     assert settings_from(base | unchanged) == settings_from(base)
     assert parse_duration_s(shown["LLAMACTOR_DRAIN_TIMEOUT"]) == 30
 

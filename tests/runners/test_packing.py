@@ -65,18 +65,30 @@ def test_pack_shares_the_budget_between_prompts() -> None:
     assert [share.n_tokens for share in shares] == [256, 256]
 
 
-def test_budget_shrinks_after_slow_steps_and_grows_after_quick_ones() -> None:
-    """Prompt chunks get smaller while they make steps too slow for the streams beside them."""
+def test_budget_keeps_steps_within_their_bound_once_measured() -> None:
+    """Prompt chunks are as long as the streams beside them can bear, and follow what steps take."""
     budget = PrefillBudget(512)
     budget.observe(n_decoding=4, n_prefill=0, took_ns=10_000_000)
-    start = budget.tokens(n_decoding=4)
-    budget.observe(n_decoding=4, n_prefill=start, took_ns=int(10_000_000 * SLOWEST_STEP) + 1)
-    smaller = budget.tokens(n_decoding=4)
-    assert smaller < start
-    for _ in range(3):
-        budget.observe(n_decoding=4, n_prefill=budget.tokens(n_decoding=4), took_ns=11_000_000)
-    assert budget.tokens(n_decoding=4) > smaller
+    budget.observe(n_decoding=4, n_prefill=10, took_ns=20_000_000)  # a millisecond each
+    assert budget.tokens(n_decoding=4) == int(10 * (SLOWEST_STEP - 1))
+    for _ in range(40):
+        budget.observe(n_decoding=4, n_prefill=10, took_ns=30_000_000)
+    assert budget.tokens(n_decoding=4) in {7, 8}
     assert budget.tokens(n_decoding=0) == 512
+
+
+def test_budget_weighs_a_crowd_of_prompts_against_few_streams() -> None:
+    """Seven who wait for their first token are not held up for the smoothness of one."""
+    budget = PrefillBudget(512)
+    budget.observe(n_decoding=1, n_prefill=0, took_ns=10_000_000)
+    budget.observe(n_decoding=1, n_prefill=10, took_ns=20_000_000)
+    assert budget.tokens(n_decoding=1, n_prompts=7) == int(10 * (7 * SLOWEST_STEP - 1))
+    assert budget.tokens(n_decoding=7, n_prompts=1) == budget.tokens(n_decoding=7)
+
+
+def test_budget_unmeasured_begins_small() -> None:
+    """The first long prompt beside a stream does not stall it by a guess."""
+    assert PrefillBudget(512).tokens(n_decoding=1) == 16
 
 
 def test_budget_alone_is_bounded_by_the_time_of_a_step() -> None:
