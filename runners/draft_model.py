@@ -12,7 +12,6 @@ from actors.errors import LoadFailed
 from actors.messages.model import LoadPlan
 from runners.llama.batch import Batch
 from runners.llama.context import Context
-from runners.llama.greedy import Greedy
 from runners.llama.model import Model
 from runners.radix import common_prefix
 
@@ -39,7 +38,6 @@ class DraftModel:
         self._context: Context | None = None
         self._held: list[list[int]] = [[] for _ in range(plan.n_slots)]
         self._batch = Batch(plan.n_batch)
-        self._greedy = Greedy()
 
     def guess(self, histories: Mapping[int, Sequence[int]], *, n_tokens: int) -> dict[int, list[int]]:
         """Guess what follows the history of each slot, itself with the token that is decoded next.
@@ -57,7 +55,7 @@ class DraftModel:
             guesses: dict[int, list[int]] = {slot: [] for slot in places}
             for _ in range(n_tokens):
                 for slot, place in places.items():
-                    guesses[slot].append(self._greedy.sample(context, place))
+                    guesses[slot].append(context.best(place))
                 if not places or len(next(iter(guesses.values()))) == n_tokens:
                     break
                 places = self._extended(context, {slot: guesses[slot][-1] for slot in places})
@@ -75,7 +73,6 @@ class DraftModel:
     def close(self) -> None:
         """Free everything."""
         self._forget()
-        self._greedy.close()
         self._model.close()
 
     def _follow(self, context: Context, histories: Mapping[int, Sequence[int]]) -> dict[int, int]:

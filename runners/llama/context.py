@@ -8,6 +8,8 @@ import ctypes
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from actors.errors import DecodeFailed
 from actors.messages.model import LoadPlan
 from runners.llama.batch import Batch
@@ -54,6 +56,7 @@ class Context:
         if not self.handle:
             raise load_error("llama.cpp could not create a context", remedy=layout_remedy(plan), num_ctx=self.num_ctx)
         self._memory = native.llama_get_memory(self.handle)
+        self._n_vocab = model.n_vocab
         self.can_shift: bool = bool(native.llama_memory_can_shift(self._memory)) and not model.keeps_state
         """Whether cells can be dropped from the middle of a sequence and the rest moved up."""
 
@@ -67,6 +70,13 @@ class Context:
         if status != 0:
             raise DecodeFailed(f"llama.cpp could not evaluate a batch of {len(batch)} tokens (status {status})")
         native.llama_synchronize(self.handle)  # sampling would wait for the device anyway; here it is measured
+
+    def best(self, index: int) -> int:
+        """Give the most likely token at batch position `index`; of equal ones the first."""
+        address = ctypes.addressof(native.llama_get_logits_ith(self.handle, index).contents)
+        row = (ctypes.c_float * self._n_vocab).from_address(address)
+        logits = np.frombuffer(memoryview(row), dtype=np.float32)
+        return int(logits.argmax())
 
     def use_adapters(self, handles: Sequence[Any], scales: Sequence[float]) -> None:
         """Decode with this set of adapters from now on; free where the context has it already."""

@@ -1,7 +1,8 @@
 """The sampler of one job: a chain of llama.cpp's own samplers, in llama.cpp's default order.
 
-Logits are not copied to Python: one native call per token walks the chain and accepts the token. A caller that must
-look at a token before it counts, as a grammar does, uses `draw` and `accept` instead.
+Logits are not copied to Python: one native call per token walks the chain and accepts the token. Where that is only to
+take the most likely one, they are looked at in place: llama.cpp fills a list of all candidates first. A caller that
+must look at a token before it counts, as a grammar does, uses `draw` and `accept` instead.
 
 Order: biases, penalties, DRY, top-n-sigma, top-k, typical-p, top-p, min-p, XTC, temperature, draw; with mirostat only
 biases, temperature, mirostat. A temperature of 0 or less takes the most likely token of what is left.
@@ -31,13 +32,17 @@ class Sampler:
     def __init__(self, model: Model, options: SamplingOptions, *, prompt: Sequence[int], num_ctx: int) -> None:
         """Build the chain; penalties and DRY take the end of `prompt` into account, a window below 0 is `num_ctx`."""
         self._chain: Any = native.llama_sampler_chain_init(native.llama_sampler_chain_default_params())
-        for part, window in _parts(model, options, num_ctx):
+        parts = _parts(model, options, num_ctx)
+        self._takes_best = len(parts) == 1 and _is_greedy(options)
+        for part, window in parts:
             native.llama_sampler_chain_add(self._chain, part)
             for token in prompt[max(0, len(prompt) - window) :]:
                 native.llama_sampler_accept(part, token)
 
     def sample(self, context: Context, index: int) -> int:
         """Draw the next token from the logits of batch position `index`, and accept it."""
+        if self._takes_best:
+            return context.best(index)
         return int(native.llama_sampler_sample(self._chain, context.handle, index))
 
     def draw(self, candidates: Candidates) -> int:
@@ -65,10 +70,14 @@ def _parts(model: Model, options: SamplingOptions, num_ctx: int) -> list[Part]:
     if options.temperature > 0 and options.mirostat:
         return [*biases, *((part, 0) for part in _mirostat(model, options))]
     history = [*biases, *_looking_back(model, options, num_ctx)]
-    if options.temperature <= 0 and options.typical_p >= 1.0 and options.xtc_probability <= 0:
+    if _is_greedy(options):
         # None of the other truncations can lose the most likely token.
         return [*history, (native.llama_sampler_init_greedy(), 0)]
     return [*history, *((part, 0) for part in [*_truncating(options), *_choosing(options)])]
+
+
+def _is_greedy(options: SamplingOptions) -> bool:
+    return options.temperature <= 0 and options.typical_p >= 1.0 and options.xtc_probability <= 0
 
 
 def _biases(model: Model, options: SamplingOptions) -> list[Part]:

