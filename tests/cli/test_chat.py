@@ -98,13 +98,15 @@ def model(server: Double) -> Double:
 def test_chat_keeps_the_conversation_until_it_is_cleared(model: Double) -> None:
     """Each request carries what was said before, until `/clear`."""
     with chatting() as terminal:
-        terminal.type("one")
-        terminal.read_until("ONE\n\n")
-        terminal.type("two")
-        terminal.read_until("TWO\n\n")
+        for text in ("one", "two"):
+            terminal.type(text)
+            terminal.read_until(f"{text.upper()}\n\n")
+            terminal.read_until(">>> ")  # a key that comes before the prompt means what it means to the kernel
         terminal.type("/clear")
+        terminal.read_until(">>> ")
         terminal.type("three")
         terminal.read_until("THREE\n\n")
+        terminal.read_until(">>> ")
         terminal.press(b"\x04")
         assert terminal.wait() == 0
     contents = [[message["content"] for message in body["messages"]] for body in model.asked("POST /api/chat")]
