@@ -113,18 +113,14 @@ class Engine:
         try:
             adapters = self._adapters.set_of(job.adapters, busy=self._busy_adapters(), detach=self._detach)
         except InvalidRequest as error:
-            self._outbox.end(job.ref, error.as_failure())
-            self._on_end(job.ref, Outcome.FAILED)
-            return True
+            return self._refuse(job, error)
         slot = slot_for(job.prompt, self._slots, adapters=adapters)
         if slot is None:
             return False
         try:
             sampler = self._sampling.sampler(job)
         except LlamactorError as error:
-            self._outbox.end(job.ref, error.as_failure())
-            self._on_end(job.ref, Outcome.FAILED)
-            return True
+            return self._refuse(job, error)
         self._prefixes.take_over(slot, adapters, self._context)
         self._make_room(min(len(job.prompt) + _ANSWER_TOKENS, self._plan.num_ctx))
         n_cached = self._prefixes.begin(slot, job, self._slots, self._context)
@@ -404,6 +400,12 @@ class Engine:
         told = job.logprobs.take() if job.logprobs and job.stops.matched is None else ()
         self._outbox.end(job.ref, ending, text=tail, logprobs=told)
         self._release(slot, Outcome.FINISHED)
+
+    def _refuse(self, job: PreparedJob, error: LlamactorError) -> bool:
+        """End a job that gets no slot; True, for it waits for none."""
+        self._outbox.end(job.ref, error.as_failure())
+        self._on_end(job.ref, Outcome.FAILED)
+        return True
 
     def _end_unstarted(self, job: PreparedJob) -> None:
         ending = Ending(
