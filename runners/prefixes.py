@@ -11,6 +11,8 @@ What a slot loses to a new conversation goes to the tier first.
 
 from collections.abc import Sequence
 
+from actors.errors import DecodeFailed
+from actors.log import get_logger
 from runners.jobs import PreparedJob, RunningJob
 from runners.llama.adapters import AdapterSet
 from runners.llama.cells import convert
@@ -20,6 +22,8 @@ from runners.llama.model import Model
 from runners.radix import common_prefix
 from runners.slots import Slot
 from runners.tier import LEAST_TOKENS, Kept, Tier
+
+log = get_logger(__name__)
 
 LEAST_GAIN_TOKENS = 32
 """Prefill that a copy must spare to be worth its while."""
@@ -134,9 +138,13 @@ class Prefixes:
             if not self._model.has_plain_cells:
                 return 0
             target = context.layout
-            cells = convert(
-                cells, value_type=target.value_type, transposed=target.transposes_values, n_positions=n_shared
-            )
+            try:
+                cells = convert(
+                    cells, value_type=target.value_type, transposed=target.transposes_values, n_positions=n_shared
+                )
+            except DecodeFailed as error:  # kept when the cache had a type that has no other layout
+                log.info("a kept sequence does not fit this cache: %s", error)
+                return 0
             tokens = tokens[:n_shared]
         if not context.restore(slot.index, cells):
             return 0

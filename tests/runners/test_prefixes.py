@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from actors.messages.model import LoadPlan
@@ -124,3 +125,24 @@ def test_prefix_kept_in_a_short_cache_fits_a_long_one(smol: Bench, smollm2_gguf:
     smol.run()
     assert smol.finished("again").cached_tokens > 100
     expect_right(smol, smollm2_gguf, "again", again.prompt)
+
+
+def test_prefix_kept_in_a_type_without_another_layout_is_evaluated_again(smollm2_gguf: Path, tmp_path: Path) -> None:
+    """Who changes the type of the cache loses what was kept, and nothing else."""
+    start_backend()
+
+    def bench(plan: LoadPlan) -> Bench:
+        disk = SavedSequences(tmp_path, "smol", limit_bytes=GIB)
+        return Bench(smollm2_gguf, plan, tier=Tier(memory_bytes=GIB, disk=disk))
+
+    quantized = bench(msgspec.structs.replace(PLAN, kv_cache_type="q8_0"))
+    assert quantized.engine.admit(quantized.job("first", STORY + "What ran?", n_tokens=2))
+    quantized.run()
+    quantized.close()
+    plain = bench(PLAN)
+    again = plain.job("again", STORY + "What ran?", n_tokens=16)
+    assert plain.engine.admit(again)
+    plain.run()
+    assert plain.finished("again").cached_tokens == 0
+    expect_right(plain, smollm2_gguf, "again", again.prompt)
+    plain.close()
