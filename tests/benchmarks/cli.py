@@ -24,6 +24,7 @@ from tests.benchmarks import (
     idle,
     long_prompts,
     models,
+    renders,
     rewriting,
     scheduling,
     second_model,
@@ -41,7 +42,7 @@ _WITH_SERVERS = {
     for each in (first_token, streams, long_prompts, rewriting, embeddings, second_model, idle, cold_start)
 }
 """In this order: `idle` wants worked servers, and `cold_start` leaves a fresh runner."""
-_OF_A_MODEL = {each.NAME: each.run for each in (holes, models)}
+_OF_A_MODEL = {each.NAME: each.run for each in (holes, models, renders)}
 _NAMES = [*_WITH_SERVERS, *_OF_A_MODEL, front_end.NAME, scheduling.NAME]
 _FAILED, _NOT_MEASURED = 1, 2
 
