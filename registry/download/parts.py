@@ -37,7 +37,8 @@ class Part:
 
 def part_size_for(size_bytes: int) -> int:
     """Give the size of the parts: small ones keep the hash close behind, large ones save requests."""
-    wanted = max(_SMALLEST_PART_BYTES, min(size_bytes // _WANTED_PARTS, _LARGEST_PART_BYTES), size_bytes // _MAX_PARTS)
+    least = -(-size_bytes // _MAX_PARTS)
+    wanted = max(_SMALLEST_PART_BYTES, min(size_bytes // _WANTED_PARTS, _LARGEST_PART_BYTES), least)
     return -(-wanted // _MEBI) * _MEBI
 
 

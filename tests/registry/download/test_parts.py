@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from registry.download.parts import PartTable, part_size_for, read_completed
@@ -26,6 +26,7 @@ def test_parts_cover_the_file_once(tmp_path: Path) -> None:
 
 
 @given(st.integers(1, 1 << 46))
+@example((1 << 45) + 1)
 @settings(max_examples=100)
 def test_part_size_keeps_their_number_bounded(size_bytes: int) -> None:
     """However large the file."""
