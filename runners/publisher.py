@@ -17,6 +17,7 @@ from actors.transport import configure
 
 log = get_logger(__name__)
 
+_NOBLOCK, _EVENTS, _POLLIN = int(zmq.NOBLOCK), int(zmq.EVENTS), int(zmq.POLLIN)
 _MOST_RECEIVED = 256  # per call: a chatty peer must not hold up the step
 
 
@@ -53,7 +54,7 @@ class Publisher:
     def send(self, gateway_id: str, frame: bytes) -> bool:
         """Publish a frame under a gateway's topic; False when its queue is full."""
         try:
-            self._socket.send_multipart([gateway_id.encode(), frame], zmq.NOBLOCK)
+            self._socket.send_multipart([gateway_id.encode(), frame], _NOBLOCK)
         except zmq.Again:
             return False
         return True
@@ -61,9 +62,9 @@ class Publisher:
     def receive(self) -> list[Upstream]:
         """Take what gateways sent, without waiting."""
         received: list[Upstream] = []
-        while len(received) < _MOST_RECEIVED:
+        while len(received) < _MOST_RECEIVED and int(self._socket.getsockopt(_EVENTS)) & _POLLIN:
             try:
-                frame = self._socket.recv(zmq.NOBLOCK)
+                frame = self._socket.recv(_NOBLOCK)
             except zmq.Again:
                 break
             if frame[:1] in (b"\x00", b"\x01"):

@@ -85,6 +85,11 @@ async def test_messages_pass_both_ways(make: MakeSocket, endpoint: str) -> None:
     assert await receive(dealer) == [b"back"]
 
 
+def _news_of(socket: Socket) -> int:
+    """Give ZeroMQ's own descriptor of a socket."""
+    return int(socket._socket.getsockopt(zmq.FD))
+
+
 async def test_connect_before_bind_delivers_later(make: MakeSocket, endpoint: str) -> None:
     """Processes start in any order."""
     dealer = make(Kind.DEALER, identity="d", connect=endpoint)
@@ -108,9 +113,9 @@ async def test_send_that_consumes_the_edge_wakes_the_receiver(make: MakeSocket, 
             nursery.start_soon(receive_one)
             await trio.testing.wait_all_tasks_blocked()
             dealer.send_nowait([str(n).encode()])
-            select.select([router._fd], [], [], TIMEOUT_S)  # the edge is there, and trio has not looked yet
+            select.select([_news_of(router)], [], [], TIMEOUT_S)  # the edge is there, and trio has not looked yet
             router.send_nowait([b"d", b"takes the edge"])
-            assert not select.select([router._fd], [], [], 0)[0]
+            assert not select.select([_news_of(router)], [], [], 0)[0]
     assert [frames[1] for frames in received] == [str(n).encode() for n in range(20)]
 
 
@@ -126,7 +131,7 @@ async def test_connect_that_consumes_the_edge_wakes_the_receiver(
         nursery.start_soon(receive, dealer)
         await trio.testing.wait_all_tasks_blocked()
         peer.send_nowait([b"second"])
-        select.select([dealer._fd], [], [], TIMEOUT_S)
+        select.select([_news_of(dealer)], [], [], TIMEOUT_S)
         dealer.connect(f"ipc://{run_dir}/other.sock")
 
 
