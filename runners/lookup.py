@@ -20,9 +20,14 @@ _SHORTEST_FOUND = 2
 """Tokens alike that the index needs."""
 _LONGEST_MATCH = 32
 _TOKEN_BITS = 32
-_FIRST_CHANCES = (0.2, 0.3, 0.5, 0.7, 0.85, 0.95)
-"""Chance that the next token is as guessed, by the bit length of the match: no token alike, 1, 2-3, 4-7, 8-15, 16."""
-_WEIGHT = 0.1  # of a new sample in the moving average of a chance
+_FIRST_CHANCES = (0.1, 0.1, 0.25, 0.5, 0.7, 0.85)
+"""Chance that the next token is as guessed, by the bit length of the match: no token alike, 1, 2-3, 4-7, 8-15, 16.
+
+What is assumed while nothing was learned; low, because a story repeats short runs of tokens, and goes on otherwise."""
+_FIRST_CHANCE_WORTH = 4
+"""How many learned tokens an assumed chance counts as much as."""
+_MEMORY_TOKENS = 20
+"""Of the tokens in a bucket about so many decide."""
 _MOST_CERTAIN = 0.99
 
 
@@ -37,12 +42,14 @@ class PromptLookup:
         self._next = 0  # position of the guessed next token, 0 for no guess
         self._matched = 0  # tokens before it that agree with the end
         self._chances = [*_FIRST_CHANCES]
+        self._n_learned = [_FIRST_CHANCE_WORTH] * len(_FIRST_CHANCES)
 
     def feed(self, token: int) -> None:
         """Take the next token of the answer, and learn from it."""
         if self._next:
             bucket, hit = self._bucket(self._matched), self._tokens[self._next] == token
-            self._chances[bucket] += _WEIGHT * (hit - self._chances[bucket])
+            self._n_learned[bucket] = min(self._n_learned[bucket] + 1, _MEMORY_TOKENS)
+            self._chances[bucket] += (hit - self._chances[bucket]) / self._n_learned[bucket]
             self._matched = min(self._matched + 1, _LONGEST_MATCH) if hit else 0
             self._next += 1
         self._tokens.append(token)

@@ -10,6 +10,7 @@ logarithm of their speed: of a stream alone simply its speed, beside others neve
 """
 
 import bisect
+import collections
 import heapq
 import math
 from collections.abc import Sequence
@@ -22,9 +23,10 @@ MOST_TOKENS = 64
 """Tokens of a step with drafts, all slots together."""
 _FORGET_AFTER_STEPS = 1024
 """A measurement older than this is made again: the machine, the threads or the contexts may have changed."""
-_WEIGHT = 0.2  # of a new sample in the moving average of a cost
-_LEAST_GAIN = 1.02
-"""Speed-up below which a draft is not worth its risk."""
+_SAMPLES = 7
+"""Of each size; their median counts, because a step that waited for a core may take six times as long as the others."""
+_LEAST_GAIN = 1.1
+"""Speed-up below which a draft is not worth its risk: neither costs nor chances are known better than that."""
 
 
 class StepCosts:
@@ -32,20 +34,22 @@ class StepCosts:
 
     def __init__(self) -> None:
         self._steps = 0
-        self._measured: dict[int, tuple[float, int]] = {}  # nanoseconds, and the step that measured them last
+        self._samples: dict[int, collections.deque[int]] = {}  # nanoseconds
+        self._measured_at: dict[int, int] = {}  # the step that measured a size last
 
     def observe(self, n_tokens: int, took_ns: int) -> None:
         """Learn from a step that only decoded."""
         self._steps += 1
         if n_tokens > MOST_TOKENS:
             return
-        known = self._fresh(n_tokens)
-        cost = took_ns if known is None else known + _WEIGHT * (took_ns - known)
-        self._measured[n_tokens] = (cost, self._steps)
+        if self._fresh(n_tokens) is None:
+            self._samples[n_tokens] = collections.deque(maxlen=_SAMPLES)
+        self._samples[n_tokens].append(took_ns)
+        self._measured_at[n_tokens] = self._steps
 
     def forget(self) -> None:
         """Start again, as after a change of the threads."""
-        self._measured.clear()
+        self._samples.clear()
 
     def curve(self, base: int) -> list[float]:
         """Give the expected cost of `base` tokens, of one more, and so on.
@@ -53,7 +57,7 @@ class StepCosts:
         It ends at `MOST_TOKENS`, and at twice the largest measured size, so that what is unknown is tried in small
         steps. It is empty when `base` itself was not measured lately.
         """
-        fresh = sorted((n, cost) for n in self._measured if n >= base and (cost := self._fresh(n)) is not None)
+        fresh = sorted((n, cost) for n in self._samples if n >= base and (cost := self._fresh(n)) is not None)
         if not fresh or fresh[0][0] != base:
             return []
         sizes = [n for n, _ in fresh]
@@ -63,8 +67,10 @@ class StepCosts:
         return [_interpolated(sizes, costs, n) for n in range(base, min(MOST_TOKENS, 2 * sizes[-1]) + 1)]
 
     def _fresh(self, n_tokens: int) -> float | None:
-        cost, at = self._measured.get(n_tokens, (0.0, -_FORGET_AFTER_STEPS))
-        return cost if self._steps - at < _FORGET_AFTER_STEPS else None
+        samples = self._samples.get(n_tokens)
+        if not samples or self._steps - self._measured_at[n_tokens] >= _FORGET_AFTER_STEPS:
+            return None
+        return sorted(samples)[len(samples) // 2]
 
 
 def _interpolated(sizes: Sequence[int], costs: Sequence[float], n: int) -> float:

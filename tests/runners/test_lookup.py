@@ -63,6 +63,12 @@ def test_lookup_chances_fall_when_guesses_fail() -> None:
     assert lookup.chances(4)[0] < before[0]
 
 
+def test_lookup_chance_of_a_copy_is_high_soon() -> None:
+    """Behind twenty copied tokens the next ones are trusted."""
+    passage = [*range(10, 60)]
+    assert min(_fed([1, *passage, 2], passage[:20]).chances(8)) > 0.8
+
+
 def test_lookup_long_prompt_is_indexed_bit_by_bit() -> None:
     """A prompt longer than what is indexed at once is found in full after some tokens."""
     prompt = [*range(5000)]

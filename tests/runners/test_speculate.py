@@ -110,6 +110,14 @@ def test_costs_old_measurements_are_made_again() -> None:
     assert len(costs.curve(1)) == 4
 
 
+def test_costs_one_late_step_changes_nothing() -> None:
+    """A step that waited for a core does not make drafts look free beside it."""
+    costs = _costs({1: 10, 4: 27})
+    for took_ms in (10, 10, 60):
+        costs.observe(1, took_ms * 1_000_000)
+    assert costs.curve(1)[0] == 10e6
+
+
 def test_costs_no_step_is_cheaper_than_a_smaller_one() -> None:
     """Noise that says so is levelled; the curve ends at the bound."""
     costs = _costs({1: 10, 4: 9, 32: 40, 64: 80})
