@@ -22,6 +22,13 @@ from runners.llama.model import Model
 _CONTEXT_PADDING = 256  # llama.cpp pads the cells of a stream to a multiple of this
 
 
+_new_bytes = ctypes.pythonapi.PyBytes_FromStringAndSize
+_new_bytes.restype, _new_bytes.argtypes = ctypes.py_object, (ctypes.c_void_p, ctypes.c_ssize_t)
+"""Gives bytes that are yet to be written, once, by whoever asked: the one way to have llama.cpp fill them itself.
+
+Copying 30 MB once more took longer than llama.cpp took to hand them over (2 ms): its pages are all new."""
+
+
 def use_adapters(context: Any, handles: Sequence[Any], scales: Sequence[float]) -> None:
     """Give a native context a set of adapters in place of that which it has."""
     count = len(handles)
@@ -57,6 +64,7 @@ class Context:
             raise load_error("llama.cpp could not create a context", remedy=layout_remedy(plan), num_ctx=self.num_ctx)
         self._memory = native.llama_get_memory(self.handle)
         self._n_vocab = model.n_vocab
+        self._adapters: tuple[Sequence[Any], Sequence[float]] = ((), ())
         self.can_shift: bool = bool(native.llama_memory_can_shift(self._memory)) and not model.keeps_state
         """Whether cells can be dropped from the middle of a sequence and the rest moved up."""
 
@@ -80,7 +88,9 @@ class Context:
 
     def use_adapters(self, handles: Sequence[Any], scales: Sequence[float]) -> None:
         """Decode with this set of adapters from now on; free where the context has it already."""
-        use_adapters(self.handle, handles, scales)
+        if self._adapters != (handles, scales):
+            use_adapters(self.handle, handles, scales)
+            self._adapters = handles, scales
 
     def decode_media(self, batch: MediaBatch, *, is_causal: bool) -> None:
         """Evaluate embeddings; their cells are then part of their sequence.
@@ -134,14 +144,13 @@ class Context:
     def state(self, sequence: int) -> bytes:
         """Copy a sequence's cells out."""
         size = native.llama_state_seq_get_size(self.handle, sequence)
-        state = (ctypes.c_uint8 * size)()
-        n_read = native.llama_state_seq_get_data(self.handle, state, size, sequence)
-        return bytes(memoryview(state)[:n_read])
+        state: bytes = _new_bytes(None, size)
+        n_read = native.llama_state_seq_get_data(self.handle, _address_of(state), size, sequence)
+        return state if n_read == size else state[:n_read]
 
     def restore(self, sequence: int, state: bytes) -> bool:
         """Give a sequence, which must be empty, the cells of a `state` of the same layout; False if they do not fit."""
-        buffer = (ctypes.c_uint8 * len(state)).from_buffer_copy(state)
-        return bool(native.llama_state_seq_set_data(self.handle, buffer, len(state), sequence))
+        return bool(native.llama_state_seq_set_data(self.handle, _address_of(state), len(state), sequence))
 
     def set_threads(self, n_threads: int) -> None:
         """Use so many threads from the next decode on."""
@@ -152,3 +161,7 @@ class Context:
         if self.handle:
             native.llama_free(self.handle)
             self.handle = None
+
+
+def _address_of(state: bytes) -> Any:
+    return ctypes.cast(ctypes.c_char_p(state), ctypes.POINTER(ctypes.c_uint8))
