@@ -4,6 +4,9 @@ Gateways, launchers and runners each hold one `SchedulerLink`. It says hello at 
 scheduler does not know the peer or has a new epoch, beats every `HEARTBEAT_S`, and hands every other message to the
 owner in order. The owner's callbacks run in the link's own task and must not block.
 
+A peer that has nothing to tell beats every `IDLE_HEARTBEAT_S`, because beats are most of what an idle server costs;
+its owner calls `stir` when there is something to tell again.
+
 Bound: messages sent while no scheduler is connected wait in the socket up to its high-water mark, then `Backlogged`.
 """
 
@@ -20,6 +23,8 @@ from actors.messages.scheduler_to_gateway import Welcome, WhoAreYou
 from actors.transport import Kind, Socket
 
 HEARTBEAT_S = 1.0
+IDLE_HEARTBEAT_S = 2.5
+"""Four of them fit into the silence that means death."""
 MISSED_BEATS = 10
 """So many silent heartbeats mean dead."""
 
@@ -40,6 +45,7 @@ class SchedulerLink(Generic[T]):
         beat: Callable[[], msgspec.Struct],
         on_message: Callable[[T, list[bytes]], None],
         on_new_scheduler: Callable[[], None] = lambda: None,
+        is_idle: Callable[[], bool] = lambda: False,
     ) -> None:
         self._socket = Socket(Kind.DEALER, identity=identity)
         self._socket.connect(endpoint)  # now, so that what is sent before `run` waits in the socket
@@ -48,6 +54,8 @@ class SchedulerLink(Generic[T]):
         self._beat = beat
         self._on_message = on_message
         self._on_new_scheduler = on_new_scheduler
+        self._is_idle = is_idle
+        self._stirred = trio.Event()
         self._last_heard = -float("inf")
         self.epoch = ""
 
@@ -68,6 +76,10 @@ class SchedulerLink(Generic[T]):
         """Send a heartbeat out of turn, for news that should not wait."""
         self._send_or_drop(self._beat())
 
+    def stir(self) -> None:
+        """Beat every `HEARTBEAT_S` from now on, for as long as the owner is not idle."""
+        self._stirred.set()
+
     async def run(self) -> None:
         """Serve the link until cancelled, then close its socket."""
         with self._socket:
@@ -79,8 +91,15 @@ class SchedulerLink(Generic[T]):
 
     async def _beat_forever(self) -> None:
         while True:
-            await trio.sleep(HEARTBEAT_S)
+            if not self._is_idle() or await self._is_stirred_within(IDLE_HEARTBEAT_S):
+                await trio.sleep(HEARTBEAT_S)
             self._send_or_drop(self._beat())
+
+    async def _is_stirred_within(self, timeout_s: float) -> bool:
+        self._stirred = trio.Event()
+        with trio.move_on_after(timeout_s):
+            await self._stirred.wait()
+        return self._stirred.is_set()
 
     def _send_or_drop(self, message: msgspec.Struct) -> None:
         try:

@@ -85,7 +85,9 @@ class Jobs:
             beat=lambda: GatewayBeat(n_jobs=len(self._jobs)),
             on_message=lambda message, _payload: self._on_message(message),
             on_new_scheduler=self._on_new_scheduler,
+            is_idle=lambda: not self._jobs,
         )
+        self._has_deadlines = trio.Event()
         self._said_hello = trio.Event()
         self.questions = Questions(self._link.send)
 
@@ -130,6 +132,8 @@ class Jobs:
             raise QueueFull(len(self._jobs))
         self._jobs[job.job_id] = job
         self._retained_bytes += job.body_bytes
+        self._link.stir()
+        self._has_deadlines.set()
         try:
             self._offer(job)
             yield job
@@ -261,6 +265,7 @@ class Jobs:
     def _on_new_scheduler(self) -> None:
         self._announced.clear()
         self._reannounce_by = trio.current_time() + self._deadlines.reannounce_s
+        self._has_deadlines.set()
         self._must_offer_again = True
         self._start(self._offer_again)
 
@@ -341,6 +346,9 @@ class Jobs:
     async def _watch_deadlines(self) -> None:
         due = trio.current_time()
         while True:
+            if not self._jobs and self._reannounce_by is None:
+                self._has_deadlines = trio.Event()
+                await self._has_deadlines.wait()  # without a deadline, because there is none to watch
             due = max(due, trio.current_time()) + self._deadlines.tick_s
             await trio.sleep_until(due)
             now = trio.current_time()

@@ -76,6 +76,7 @@ class Runner:
             hello=self._hello,
             beat=lambda: RunnerBeat(state=self._state, use=self._thread.use()),
             on_message=self._on_message,
+            is_idle=lambda: self._state is RunnerState.READY and not self._jobs,
         )
         self._renderer = RendererClient(assignment.renderer_endpoint, identity=assignment.runner_id)
         self._preparer: PromptPreparer | None = None
@@ -136,6 +137,7 @@ class Runner:
         if known:
             self._thread.tell(Cancel(start.job_id))
         ref = self._jobs[start.job_id] = JobRef(start.job_id, start.attempt, start.gateway_id)
+        self._link.stir()
         if self._state is not RunnerState.READY:
             self._thread.tell(RejectedJob(ref, Draining().as_failure()))
         else:

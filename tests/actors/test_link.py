@@ -10,7 +10,7 @@ import trio
 import trio.testing
 
 from actors.codec import Codec, encode
-from actors.link import HEARTBEAT_S, MISSED_BEATS, SchedulerLink
+from actors.link import HEARTBEAT_S, IDLE_HEARTBEAT_S, MISSED_BEATS, SchedulerLink
 from actors.messages.gateway_to_scheduler import CancelJob, FromGateway, GatewayBeat, GatewayHello
 from actors.messages.scheduler_to_gateway import RunnerGone, ToGateway, Welcome, WhoAreYou
 from actors.transport import Kind, Socket
@@ -27,6 +27,7 @@ class Peer:
         self.codec: Codec[FromGateway] = Codec(FromGateway)
         self.heard: list[tuple[Any, list[bytes]]] = []
         self.n_new_schedulers = 0
+        self.is_idle = False
         self.link: SchedulerLink[ToGateway] = SchedulerLink(
             endpoint=endpoint,
             identity="gw",
@@ -35,6 +36,7 @@ class Peer:
             beat=GatewayBeat,
             on_message=lambda message, payload: self.heard.append((message, payload)),
             on_new_scheduler=self._count,
+            is_idle=lambda: self.is_idle,
         )
 
     def _count(self) -> None:
@@ -121,6 +123,22 @@ async def test_link_survives_what_it_cannot_decode(peer: Peer, frame: bytes) -> 
 async def test_link_beats_every_second(peer: Peer, mock_clock: trio.testing.MockClock) -> None:
     """And nothing else makes it speak."""
     for _ in range(3):
+        await trio.testing.wait_all_tasks_blocked()
+        mock_clock.jump(HEARTBEAT_S)
+        assert await peer.receive() == GatewayBeat()
+
+
+async def test_link_beats_less_often_when_idle(peer: Peer, mock_clock: trio.testing.MockClock) -> None:
+    """Until it is stirred: then a second later, and each second for as long as it is not idle."""
+    peer.is_idle = True
+    mock_clock.jump(HEARTBEAT_S)
+    await peer.receive()  # what it waited for before
+    await trio.testing.wait_all_tasks_blocked()
+    mock_clock.jump(IDLE_HEARTBEAT_S)
+    assert await peer.receive() == GatewayBeat()
+    peer.is_idle = False
+    peer.link.stir()
+    for _ in range(2):
         await trio.testing.wait_all_tasks_blocked()
         mock_clock.jump(HEARTBEAT_S)
         assert await peer.receive() == GatewayBeat()
