@@ -9,7 +9,7 @@ import pytest
 from actors.messages.model import JobRef, LoadPlan
 from actors.messages.runner_to_gateway import Delta, DoneReason, Failed, Finished
 from actors.messages.runner_to_scheduler import Outcome
-from runners.engine import FIRST_NUM_CTX
+from runners.growing_context import FIRST_NUM_CTX
 from runners.jobs import PreparedJob
 from runners.llama.binding import start_backend
 from runners.llama.layout import LONG, SHORT
