@@ -22,7 +22,7 @@ class Answers:
     def tell_prefill(self, slot: Slot) -> None:
         """Tell how far a prompt is, to whoever asked for it."""
         job = slot.job
-        if job is not None and job.prepared.tells_prefill and not slot.is_decoding:
+        if job is not None and job.prepared.tells_prefill and not slot.is_decoding and slot.reading is None:
             self._outbox.prefill(
                 job.ref,
                 done_tokens=len(slot.tokens),

@@ -117,7 +117,9 @@ class Engine:
         self._prefixes.take_over(slot, adapters, self._context.now)
         self._make_room(min(len(job.prompt) + _ANSWER_TOKENS, self._plan.num_ctx))
         n_cached = self._prefixes.begin(slot, job, self._slots, self._context.now)
-        led = self._prefixes.leader_of(job, self._slots, adapters=adapters, n_cached=n_cached)
+        led = None
+        if slot.reading is None:
+            led = self._prefixes.leader_of(job, self._slots, adapters=adapters, n_cached=n_cached)
         leader, leader_tokens = led or (None, 0)
         slot.job = RunningJob(
             prepared=job,

@@ -64,7 +64,7 @@ class Releases:
         job = slot.job
         assert job is not None  # noqa: S101  # callers free slots that hold one
         job.sampler.close()
-        slot.job = slot.next_token = None
+        slot.job = slot.next_token = slot.reading = None
         if slot.n_exact < len(slot.tokens):  # a shifted history is not what its tokens would give: keep its front
             self._prefixes.shorten(slot, slot.n_exact, context)
             slot.n_exact = sys.maxsize

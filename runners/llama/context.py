@@ -140,8 +140,8 @@ class Context:
 
     def restore(self, sequence: int, state: bytes) -> bool:
         """Give a sequence, which must be empty, the cells of a `state` of the same layout; False if they do not fit."""
-        buffer = (ctypes.c_uint8 * len(state)).from_buffer_copy(state)
-        return bool(native.llama_state_seq_set_data(self.handle, buffer, len(state), sequence))
+        pointer = ctypes.cast(ctypes.c_char_p(state), ctypes.POINTER(ctypes.c_uint8))  # read in place
+        return bool(native.llama_state_seq_set_data(self.handle, pointer, len(state), sequence))
 
     def set_threads(self, n_threads: int) -> None:
         """Use so many threads from the next decode on."""

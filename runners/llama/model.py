@@ -18,6 +18,8 @@ from runners.llama.offload import experts_on_host
 _PIECE_BYTES = 64
 _METADATA_BYTES = 256
 _MANY_POSITIONS = frozenset({8, 24, 40})  # enum llama_rope_type: MROPE, VISION, IMROPE
+_OTHER_CELLS = ("attention.kv_lora_rank", "attention.indexer.top_k", "ple.ngram_size")
+"""What models have whose cells hold something else: latent attention, an indexer, tokens for per-layer embeddings."""
 _SPLIT_NONE = 0  # enum llama_split_mode
 _LOAD_AUTO, _LOAD_PLAIN, _LOAD_MMAP = -1, 0, 1  # enum llama_load_mode
 
@@ -75,9 +77,9 @@ class Model:
         """True iff a sequence has a state besides its cells, or instead of them."""
         self.has_plain_cells: bool = not self.keeps_state and (
             native.llama_model_rope_type(self.handle) not in _MANY_POSITIONS
-            and self.metadata("attention.kv_lora_rank") is None
+            and not any(self.metadata(key) for key in _OTHER_CELLS)
         )
-        """True iff a cell is one position with a key and a value in every layer."""
+        """True iff a cell is one position with a key and a value in every layer, and nothing else."""
 
     @property
     def vocab(self) -> Any:
