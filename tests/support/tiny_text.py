@@ -50,3 +50,118 @@ def _closed(writer: gguf.GGUFWriter, path: Path) -> Path:
     writer.write_tensors_to_file()
     writer.close()
     return path
+
+
+_WIDTH, _LAYERS, _FEED_FORWARD = 64, 2, 96
+_HEADS, _STATE, _CONV = 4, 16, 4
+
+
+def write_mamba(path: Path, vocabulary: Path) -> Path:
+    """Write a model with nothing but a running state."""
+    writer = gguf.GGUFWriter(path, "mamba")
+    n_tokens = _add_common(writer, vocabulary)
+    inner, rank = 2 * _WIDTH, 4
+    _add_ssm(writer, inner=inner, rank=rank)
+    shapes = _outer(n_tokens)
+    for layer in range(_LAYERS):
+        shapes |= {
+            f"blk.{layer}.{name}": shape
+            for name, shape in {
+                "attn_norm.weight": (_WIDTH,),
+                "ssm_in.weight": (2 * inner, _WIDTH),
+                "ssm_conv1d.weight": (inner, _CONV),
+                "ssm_conv1d.bias": (inner,),
+                "ssm_x.weight": (rank + 2 * _STATE, inner),
+                "ssm_dt.weight": (inner, rank),
+                "ssm_dt.bias": (inner,),
+                "ssm_a": (inner, _STATE),
+                "ssm_d": (inner,),
+                "ssm_out.weight": (_WIDTH, inner),
+            }.items()
+        }
+    return written(writer, path, _random(shapes))
+
+
+def write_falcon_h1(path: Path, vocabulary: Path) -> Path:
+    """Write a hybrid: every layer has attention and a running state."""
+    writer = gguf.GGUFWriter(path, "falcon-h1")
+    n_tokens = _add_common(writer, vocabulary)
+    writer.add_head_count(_HEADS)
+    writer.add_head_count_kv(_HEADS)
+    writer.add_rope_freq_base(10000.0)
+    inner = _WIDTH
+    _add_ssm(writer, inner=inner, rank=_HEADS)
+    writer.add_ssm_group_count(1)
+    convolved = inner + 2 * _STATE
+    shapes = _outer(n_tokens)
+    for layer in range(_LAYERS):
+        shapes |= {
+            f"blk.{layer}.{name}": shape
+            for name, shape in {
+                "attn_norm.weight": (_WIDTH,),
+                "ssm_in.weight": (inner + convolved + _HEADS, _WIDTH),
+                "ssm_conv1d.weight": (convolved, _CONV),
+                "ssm_conv1d.bias": (convolved,),
+                "ssm_norm.weight": (1, inner),
+                "ssm_dt.bias": (_HEADS,),
+                "ssm_a": (_HEADS, 1),
+                "ssm_d": (_HEADS, 1),
+                "ssm_out.weight": (_WIDTH, inner),
+                "ffn_norm": (_WIDTH,),
+                **_attention(),
+                **_feed_forward(),
+            }.items()
+        }
+    return written(writer, path, _random(shapes))
+
+
+def _add_common(writer: gguf.GGUFWriter, vocabulary: Path) -> int:
+    writer.add_context_length(2048)
+    writer.add_embedding_length(_WIDTH)
+    writer.add_feed_forward_length(_FEED_FORWARD)
+    writer.add_block_count(_LAYERS)
+    writer.add_layer_norm_rms_eps(1e-5)
+    return add_vocabulary(writer, vocabulary)
+
+
+def _add_ssm(writer: gguf.GGUFWriter, *, inner: int, rank: int) -> None:
+    writer.add_ssm_conv_kernel(_CONV)
+    writer.add_ssm_inner_size(inner)
+    writer.add_ssm_state_size(_STATE)
+    writer.add_ssm_time_step_rank(rank)
+
+
+def _outer(n_tokens: int) -> Shapes:
+    return {
+        "token_embd.weight": (n_tokens, _WIDTH),
+        "output_norm.weight": (_WIDTH,),
+        "output.weight": (n_tokens, _WIDTH),
+    }
+
+
+def _attention() -> Shapes:
+    return {f"attn_{part}.weight": (_WIDTH, _WIDTH) for part in ("q", "k", "v", "output")}
+
+
+def _feed_forward() -> Shapes:
+    return {
+        "ffn_gate.weight": (_FEED_FORWARD, _WIDTH),
+        "ffn_up.weight": (_FEED_FORWARD, _WIDTH),
+        "ffn_down.weight": (_WIDTH, _FEED_FORWARD),
+    }
+
+
+def _random(shapes: Shapes, *, seed: int = 1) -> dict[str, "np.ndarray[Any, Any]"]:
+    """Fill matrices so that activations keep their size, norms with ones, and let states decay slowly."""
+    random = np.random.default_rng(seed)
+    tensors = {}
+    for name, shape in shapes.items():
+        values = random.normal(scale=shape[-1] ** -0.5, size=shape)
+        if "norm" in name:
+            values = np.ones(shape)
+        elif name.endswith("ssm_a"):
+            values = -np.exp(random.normal(scale=0.5, size=shape) - 1)
+        elif name in {"token_embd.weight", "output.weight"}:
+            values = random.normal(size=shape)
+        tensors[name] = values
+    return tensors
