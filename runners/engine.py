@@ -66,7 +66,7 @@ class Engine:
         self._budget = PrefillBudget(plan.n_batch)
         self._prefixes = Prefixes(model, tier or Tier(memory_bytes=0))
         self._adapters = AdapterTurns(adapters or Adapters(model), self._slots)
-        self._drafting = Drafting(model, costs=costs, draft_model=draft_model)
+        self._drafting = Drafting(model, plan, costs=costs, draft_model=draft_model)
         self._sampling = Sampling(model, num_ctx=plan.num_ctx)
         self._answers = Answers(model, outbox)
         self._releases = Releases(self._answers, self._prefixes, on_end)
@@ -167,6 +167,7 @@ class Engine:
             self._releases.fail([share.slot for share in shares], error, context)
             return True
         self._observe(shares, took_ns=time.perf_counter_ns() - started_ns)
+        self._drafting.note(shares, context)
         for share in shares:
             self._answers.tell_prefill(share.slot)
         for share, index in outputs:

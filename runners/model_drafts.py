@@ -1,17 +1,18 @@
-"""When a draft model guesses, and how far: only where the job's own text offered nothing, and only while it pays.
+"""When a model guesses, and how far: only where the job's own text offered nothing, and only while it pays.
 
-A guess of k tokens costs k rounds of the draft model before the step, and a larger step. Both are measured, and so is
-how often its guesses hold, per job; a job whose guesses did not pay is tried again after a while.
+A guess of k tokens costs k rounds of a draft model, or of the model's own predicting layer, before the step, and a
+larger step. Both are measured, and so is how often its guesses hold, per job; a job whose guesses did not pay is tried
+again after a while.
 """
 
 import dataclasses
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 from actors.errors import DecodeFailed, LoadFailed
 from actors.log import get_logger
-from runners.draft_model import DraftModel
 from runners.jobs import RunningJob
 from runners.packing import Share
 from runners.speculate import MOST_TOKENS, StepCosts
@@ -35,10 +36,28 @@ class _Record:
     n_idle: int = 0
 
 
-class ModelDrafts:
-    """Adds a draft model's guesses to steps; owned by the decode thread."""
+class Guesser(Protocol):
+    """Who guesses what follows the histories of slots: a draft model, or the model's own layers for that."""
 
-    def __init__(self, model: DraftModel) -> None:
+    def guess(self, histories: Mapping[int, Sequence[int]], *, n_tokens: int) -> dict[int, list[int]]:
+        """Guess `n_tokens` tokens behind each history that could be followed.
+
+        Raises:
+            DecodeFailed: llama.cpp could not.
+            LoadFailed: there is no memory for it.
+        """
+
+    def set_threads(self, n_threads: int) -> None:
+        """Use so many cores from the next call on."""
+
+    def close(self) -> None:
+        """Free everything."""
+
+
+class ModelDrafts:
+    """Adds the guesses of a model to steps; owned by the decode thread."""
+
+    def __init__(self, model: Guesser) -> None:
         self.model = model
         self._records: dict[int, _Record] = {}
         self._round_ns = 0.0
@@ -105,7 +124,7 @@ class ModelDrafts:
         try:
             guesses = self.model.guess(histories, n_tokens=length)
         except (DecodeFailed, LoadFailed) as error:
-            log.error("the draft model is left out from now on: %s", error)
+            log.error("a model's guesses are left out from now on: %s", error)
             self._is_broken = True
             return {}
         round_ns = (time.perf_counter_ns() - started_ns) / length

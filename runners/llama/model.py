@@ -18,6 +18,8 @@ from runners.llama.offload import experts_on_host
 _PIECE_BYTES = 64
 _METADATA_BYTES = 256
 _MANY_POSITIONS = frozenset({8, 24, 40})  # enum llama_rope_type: MROPE, VISION, IMROPE
+_PREDICTING = frozenset({"cohere2moe", "deepseek2", "deepseek32", "glm-dsa", "glm4moe", "hy_v3", "mimo2", "step35"})
+"""Architectures whose prediction layers llama.cpp has a graph for; others with such layers it loads without."""
 _OTHER_CELLS = ("attention.kv_lora_rank", "attention.indexer.top_k", "ple.ngram_size")
 """What models have whose cells hold something else: latent attention, an indexer, tokens for per-layer embeddings."""
 _SPLIT_NONE = 0  # enum llama_split_mode
@@ -49,6 +51,7 @@ class Model:
         overrides = experts_on_host(plan)
         if overrides is not None:
             params.tensor_buft_overrides = ctypes.cast(overrides, ctypes.c_void_p)
+        params.load_mtp = True
         tell = _progress_callback(on_progress)
         params.progress_callback = tell
         self.handle: Any = native.llama_model_load_from_file(path.encode(), params)
@@ -75,6 +78,13 @@ class Model:
             self.handle
         )
         """True iff a sequence has a state besides its cells, or instead of them."""
+        self.predicts: bool = not self.keeps_state and (
+            native.llama_model_n_layer_nextn(self.handle) > 0
+            and self._metadata_text("general.architecture") in _PREDICTING
+        )
+        """True iff the model has layers that predict further tokens, and llama.cpp runs them."""
+        self.state_width: int = native.llama_model_n_embd_out(self.handle)
+        """Numbers in the state that a layer that predicts reads."""
         self.has_plain_cells: bool = not self.keeps_state and (
             native.llama_model_rope_type(self.handle) not in _MANY_POSITIONS
             and not any(self.metadata(key) for key in _OTHER_CELLS)

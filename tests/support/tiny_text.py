@@ -115,11 +115,11 @@ def write_falcon_h1(path: Path, vocabulary: Path) -> Path:
     return written(writer, path, _random(shapes))
 
 
-def _add_common(writer: gguf.GGUFWriter, vocabulary: Path) -> int:
+def _add_common(writer: gguf.GGUFWriter, vocabulary: Path, *, n_layers: int = _LAYERS) -> int:
     writer.add_context_length(2048)
     writer.add_embedding_length(_WIDTH)
     writer.add_feed_forward_length(_FEED_FORWARD)
-    writer.add_block_count(_LAYERS)
+    writer.add_block_count(n_layers)
     writer.add_layer_norm_rms_eps(1e-5)
     return add_vocabulary(writer, vocabulary)
 
@@ -164,4 +164,72 @@ def _random(shapes: Shapes, *, seed: int = 1) -> dict[str, "np.ndarray[Any, Any]
         elif name in {"token_embd.weight", "output.weight"}:
             values = random.normal(size=shape)
         tensors[name] = values
+    return tensors
+
+
+def write_predicting(path: Path, vocabulary: Path, *, reads: str) -> Path:
+    """Write a mixture of experts with a layer that predicts the token after the next (GLM 4.5's architecture).
+
+    Args:
+        path: where to.
+        vocabulary: whose tokenizer.
+        reads: what the layer makes of its two inputs: from `token`, the one before, it predicts rightly, however often
+            it is asked on; from the `state` before that it does so once; with `noise` it never does but by chance.
+    """
+    writer = gguf.GGUFWriter(path, "glm4moe")
+    n_tokens = _add_common(writer, vocabulary, n_layers=_LAYERS + 1)
+    writer.add_head_count(_HEADS)
+    writer.add_head_count_kv(_HEADS)
+    writer.add_rope_freq_base(10000.0)
+    writer.add_uint32("glm4moe.nextn_predict_layers", 1)
+    writer.add_leading_dense_block_count(_LAYERS)
+    writer.add_expert_count(2)
+    writer.add_expert_used_count(1)
+    writer.add_expert_shared_count(1)
+    writer.add_expert_feed_forward_length(_FEED_FORWARD)
+    shapes = _outer(n_tokens)
+    for layer in range(_LAYERS + 1):
+        norms = {f"{name}.weight": (_WIDTH,) for name in ("attn_norm", "post_attention_norm")}
+        own = _predicting_layer(n_tokens) if layer == _LAYERS else _feed_forward()
+        shapes |= {f"blk.{layer}.{name}": shape for name, shape in (norms | _attention() | own).items()}
+    return written(writer, path, _foreseeable(_random(shapes), reads=reads))
+
+
+def _predicting_layer(n_tokens: int) -> Shapes:
+    experts = {"gate": (_FEED_FORWARD, _WIDTH), "up": (_FEED_FORWARD, _WIDTH), "down": (_WIDTH, _FEED_FORWARD)}
+    return {
+        "ffn_gate_inp.weight": (2, _WIDTH),
+        "exp_probs_b.bias": (2,),
+        **{f"ffn_{part}_exps.weight": (2, *shape) for part, shape in experts.items()},
+        **{f"ffn_{part}_shexp.weight": shape for part, shape in experts.items()},
+        "nextn.eh_proj.weight": (_WIDTH, 2 * _WIDTH),
+        "nextn.enorm.weight": (_WIDTH,),
+        "nextn.hnorm.weight": (_WIDTH,),
+        "nextn.shared_head_norm.weight": (_WIDTH,),
+        "nextn.shared_head_head.weight": (n_tokens, _WIDTH),
+    }
+
+
+def _foreseeable(tensors: dict[str, "np.ndarray[Any, Any]"], *, reads: str) -> dict[str, "np.ndarray[Any, Any]"]:
+    """Let each token follow from the one before by a fixed order, nearly: layers add some noise to its embedding."""
+    embedding = tensors["token_embd.weight"]
+    for name in tensors:
+        if "attn_output" in name or "ffn_down" in name:
+            tensors[name] *= 0.05
+    following = 1 + np.random.default_rng(7).permutation(len(embedding) - 1)
+    order = np.arange(len(embedding))
+    order[following] = np.roll(following, -1)  # one circle of all tokens but the first
+    output = np.zeros_like(embedding)
+    output[order] = embedding
+    tensors["output.weight"] = output
+    identity, nothing = np.eye(_WIDTH), np.zeros((_WIDTH, _WIDTH))
+    layer = f"blk.{_LAYERS}.nextn."
+    if reads == "token":
+        tensors[layer + "eh_proj.weight"] = np.concatenate([identity, nothing], axis=1)
+        tensors[layer + "shared_head_head.weight"] = output
+    elif reads == "state":
+        twice = np.zeros_like(embedding)
+        twice[order[order]] = embedding
+        tensors[layer + "eh_proj.weight"] = np.concatenate([nothing, identity], axis=1)
+        tensors[layer + "shared_head_head.weight"] = twice
     return tensors
