@@ -167,6 +167,22 @@ def test_engine_full_refuses_and_cancel_frees_a_slot(tiny: Bench) -> None:
     assert not [part for part in tiny.parts if part.job_id == "b" and isinstance(part, Finished | Failed)]
 
 
+def test_engine_cancel_in_prefill_frees_the_slot_after_one_ubatch(tiny_gguf: Path) -> None:
+    """A prompt of many batches goes no further, and its slot is the next one's."""
+    start_backend()
+    bench = Bench(tiny_gguf, LoadPlan(num_ctx=1024, n_slots=1, n_batch=32))
+    long = bench.job("long", "Count to 9. " * 60, n_tokens=5)
+    assert bench.engine.admit(long)
+    bench.engine.step()
+    assert bench.engine.use(n_waiting=0).kv_used_tokens == 32 < len(long.prompt)
+    assert bench.engine.cancel("long")
+    assert bench.engine.admit(bench.job("next", "Hello", n_tokens=5))
+    bench.run()
+    assert bench.outcomes == {"long": Outcome.CANCELLED, "next": Outcome.FINISHED}
+    assert not [part for part in bench.parts if part.job_id == "long"]
+    bench.close()
+
+
 def test_engine_parts_are_numbered_without_gaps(tiny: Bench) -> None:
     """Every part of a job carries the next number."""
     assert tiny.engine.admit(tiny.job("a", "Count to 9.", n_tokens=20))
