@@ -107,6 +107,15 @@ def test_mtp_behind_a_context_shift_gives_the_same_tokens(opened: Opener) -> Non
     assert bench.tokens("with") == bench.tokens("without")
 
 
+def test_mtp_layer_that_is_announced_and_not_there_is_left_alone(opened: Opener, tmp_path: Path) -> None:
+    """Such files exist; a context over the missing layer would end the process."""
+    bench = opened("nothing")
+    one = bench.job("a", "Hello", n_tokens=N_TOKENS)
+    assert bench.engine.admit(one)
+    assert bench.run() == N_TOKENS
+    assert bench.tokens("a") == expected(tmp_path / "nothing.gguf", one.prompt).tokens
+
+
 def test_mtp_turned_off_takes_a_step_for_each_token(opened: Opener) -> None:
     """`draft_num_predict` 0 holds for it as well."""
     bench = opened("token")

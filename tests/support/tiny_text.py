@@ -174,7 +174,8 @@ def write_predicting(path: Path, vocabulary: Path, *, reads: str) -> Path:
         path: where to.
         vocabulary: whose tokenizer.
         reads: what the layer makes of its two inputs: from `token`, the one before, it predicts rightly, however often
-            it is asked on; from the `state` before that it does so once; with `noise` it never does but by chance.
+            it is asked on; from the `state` before that it does so once; with `noise` it never does but by chance; with
+            `nothing` the layer is announced and not there.
     """
     writer = gguf.GGUFWriter(path, "glm4moe")
     n_tokens = _add_common(writer, vocabulary, n_layers=_LAYERS + 1)
@@ -224,6 +225,8 @@ def _foreseeable(tensors: dict[str, "np.ndarray[Any, Any]"], *, reads: str) -> d
     tensors["output.weight"] = output
     identity, nothing = np.eye(_WIDTH), np.zeros((_WIDTH, _WIDTH))
     layer = f"blk.{_LAYERS}.nextn."
+    if reads == "nothing":
+        return {name: values for name, values in tensors.items() if not name.startswith(f"blk.{_LAYERS}.")}
     if reads == "token":
         tensors[layer + "eh_proj.weight"] = np.concatenate([identity, nothing], axis=1)
         tensors[layer + "shared_head_head.weight"] = output
