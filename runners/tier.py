@@ -14,6 +14,7 @@ import dataclasses
 import queue
 import threading
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -45,9 +46,9 @@ class Kept:
     """Files of sequences that this one continues, to be removed when this one has a file."""
 
 
-@dataclasses.dataclass(slots=True, eq=False)
+@dataclasses.dataclass(slots=True, eq=False, weakref_slot=True)
 class Reading:
-    """A sequence on its way from the disk; written by the reader, `is_done` last."""
+    """A sequence on its way from the disk, held by the slots that wait for it; the reader writes it, `is_done` last."""
 
     kept: Kept
     cells: bytes | None = None
@@ -71,7 +72,7 @@ class Tier:
         self._writer: threading.Thread | None = None
         self._writing: dict[Path, Kept] = {}  # the writer takes out what it has written
         self._on_read = on_read
-        self._readings: dict[Kept, Reading] = {}
+        self._readings: weakref.WeakValueDictionary[Kept, Reading] = weakref.WeakValueDictionary()
         self._to_read: queue.SimpleQueue[Reading | None] = queue.SimpleQueue()
         self._reader: threading.Thread | None = None
         for path, head in disk.heads() if disk else ():
@@ -183,11 +184,9 @@ class Tier:
 
     def _read_ahead(self, kept: Kept) -> Reading:
         """Have the reader fetch a sequence, once for all who wait for it."""
-        for each, reading in list(self._readings.items()):
-            if reading.is_done:
-                del self._readings[each]
-        if kept in self._readings:
-            return self._readings[kept]
+        known = self._readings.get(kept)
+        if known is not None:
+            return known
         if self._reader is None:
             self._reader = threading.Thread(target=self._read, name="kv-reader", daemon=True)
             self._reader.start()
@@ -200,6 +199,7 @@ class Tier:
             if self._disk is not None and reading.kept.path is not None:
                 reading.cells = self._disk.load(reading.kept.path)
             reading.is_done = True
+            del reading  # it is the slots' alone, and large
             self._on_read()
 
     def _write(self) -> None:
