@@ -10,7 +10,7 @@ Every admitted job ends exactly once: finished, failed or cancelled.
 import time
 from collections.abc import Callable, Sequence
 
-from actors.errors import DecodeFailed, LlamactorError
+from actors.errors import DecodeFailed, LlamactorError, LoadFailed
 from actors.messages.model import JobRef, LoadPlan, RunnerUse
 from actors.messages.runner_to_scheduler import Outcome
 from runners.adapter_turns import AdapterTurns
@@ -110,12 +110,12 @@ class Engine:
             slot = slot_for(job.prompt, self._slots, adapters=adapters)
             if slot is None:
                 return False
+            self._prefixes.take_over(slot, adapters, self._context.now)
+            self._make_room(min(len(job.prompt) + _ANSWER_TOKENS, self._plan.num_ctx))
             sampler = self._sampling.sampler(job)
         except LlamactorError as error:
             self._releases.refuse(job, error)
             return True
-        self._prefixes.take_over(slot, adapters, self._context.now)
-        self._make_room(min(len(job.prompt) + _ANSWER_TOKENS, self._plan.num_ctx))
         n_cached = self._prefixes.begin(slot, job, self._slots, self._context.now)
         led = None
         if slot.reading is None:
@@ -154,7 +154,11 @@ class Engine:
         shares = self._pack()
         if not shares:
             return False
-        self._make_room(max(len(share.slot.tokens) + share.n_tokens for share in shares))
+        try:
+            self._make_room(max(len(share.slot.tokens) + share.n_tokens for share in shares))
+        except LoadFailed as error:
+            self._releases.fail(self._too_long(shares), error, self._context.now)
+            return True
         started_ns = time.perf_counter_ns()
         context = self._context.now
         self._adapters.use(shares[0].slot, context)
@@ -180,13 +184,13 @@ class Engine:
         part = media_part(self._slots, most_tokens=self._budget.tokens(n_decoding=n_decoding))
         if part is None:
             return False
-        self._make_room(len(part.slot.tokens) + part.n_tokens)
-        context = self._context.now
-        self._adapters.use(part.slot, context)
         try:
+            self._make_room(len(part.slot.tokens) + part.n_tokens)
+            context = self._context.now
+            self._adapters.use(part.slot, context)
             part.decode(context)
-        except DecodeFailed as error:
-            self._releases.fail([part.slot], error, context)
+        except (DecodeFailed, LoadFailed) as error:
+            self._releases.fail([part.slot], error, self._context.now)
             return True
         took_ns = time.perf_counter_ns() - started_ns
         self._budget.observe(n_decoding=n_decoding, n_prefill=part.n_tokens, took_ns=took_ns)
@@ -238,6 +242,10 @@ class Engine:
             self._budget.observe(n_decoding=n_decoding, n_prefill=n_prefill, took_ns=took_ns)
         if not n_prefill:
             self._drafting.observe(len(self._batch), took_ns)
+
+    def _too_long(self, shares: Sequence[Share]) -> list[Slot]:
+        """Give the slots that the cache, which could not grow, holds no further token of."""
+        return [share.slot for share in shares if len(share.slot.tokens) + share.n_tokens > self.num_ctx]
 
     def _make_room(self, n_tokens: int) -> None:
         self._context.make_room(n_tokens, self._slots)

@@ -49,7 +49,7 @@ class GrowingContext:
         Raises:
             LoadFailed: there is no memory for it.
         """
-        small, self.now = self.now, Context(self._model, self._plan, num_ctx=num_ctx)
+        small, self.now = self.now, Context(self._model, self._plan, num_ctx=num_ctx)  # unchanged if that fails
         self.now.set_threads(self._n_threads)
         for slot in slots:
             if slot.tokens:
