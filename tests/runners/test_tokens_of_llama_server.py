@@ -11,6 +11,7 @@ import pytest
 
 from actors.messages.job import SamplingOptions
 from actors.messages.model import LoadPlan
+from actors.messages.runner_to_gateway import Delta, Finished
 from runners.jobs import PreparedJob, Shift
 from runners.llama.binding import start_backend
 from runners.saved import SavedSequences
@@ -161,3 +162,18 @@ def test_tokens_sampled_with_the_same_seed(bench: Bench, server: httpx.Client, o
     job = dataclasses.replace(bench.job("sampled", "Tell me a story.", n_tokens=N_SAMPLED), sampling=sampling)
     run(bench, job)
     assert bench.tokens("sampled") == theirs(server, job, cache_prompt=False, **given)
+
+
+def test_log_probabilities_are_llama_servers(bench: Bench, server: httpx.Client) -> None:
+    """Of each token and of the likeliest beside it, before any sampler."""
+    job = dataclasses.replace(bench.job("a", "Hello", n_tokens=8), top_logprobs=3)
+    run(bench, job)
+    ours = [each for part in bench.parts if isinstance(part, Delta | Finished) for each in part.logprobs]
+    wish = {"prompt": job.prompt, "n_predict": 8, "temperature": 0, "n_probs": 3}
+    expected = server.post("/completion", json=wish).raise_for_status().json()["completion_probabilities"]
+    assert len(ours) >= len(expected) > 0
+    for mine, other in zip(ours, expected, strict=False):
+        assert mine.logprob == pytest.approx(other["logprob"], abs=0.02)
+        likeliest = [entry["logprob"] for entry in other["top_logprobs"]]
+        assert [logprob for _, logprob in mine.top] == pytest.approx(likeliest, abs=0.02)
+        assert list(mine.top[0][0]) == other["top_logprobs"][0]["bytes"]
