@@ -25,7 +25,8 @@ _WEIGHT = 0.1
 _QUICKER_WEIGHT = 0.5
 """Of a round that took less than was known: the first ones make a context and take over a prompt."""
 _MOST_CERTAIN = 0.98
-_TRY_AGAIN_STEPS = 128
+_TRY_AGAIN_STEPS = 8, 128
+"""After so many steps without a guess one is tried: at first, and at most; it doubles each time it did not pay."""
 _LEAST_GAIN = 1.02
 
 
@@ -36,6 +37,7 @@ class _Record:
     job: RunningJob
     chance: float = _FIRST_CHANCE
     n_idle: int = 0
+    patience: int = _TRY_AGAIN_STEPS[0]
 
 
 class Guesser(Protocol):
@@ -110,9 +112,10 @@ class ModelDrafts:
                 best, chosen = value, length
         for record in records:
             record.n_idle = 0 if chosen else record.n_idle + 1
-        if not chosen and len(curve) > len(records) and any(record.n_idle >= _TRY_AGAIN_STEPS for record in records):
+            record.patience = _TRY_AGAIN_STEPS[0] if chosen else record.patience
+        if not chosen and len(curve) > len(records) and any(record.n_idle >= record.patience for record in records):
             for record in records:
-                record.n_idle = 0
+                record.n_idle, record.patience = 0, min(2 * record.patience, _TRY_AGAIN_STEPS[1])
             return 1
         return chosen
 

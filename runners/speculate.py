@@ -33,6 +33,7 @@ class StepCosts:
     def __init__(self) -> None:
         self._steps = 0
         self._measured: dict[int, tuple[float, int]] = {}  # nanoseconds, and the step that measured them last
+        self._built: set[int] = set()  # sizes that were measured more than once
 
     def observe(self, n_tokens: int, took_ns: int) -> None:
         """Learn from a step that only decoded."""
@@ -40,12 +41,16 @@ class StepCosts:
         if n_tokens > MOST_TOKENS:
             return
         known = self._fresh(n_tokens)
-        cost = took_ns if known is None else known + _WEIGHT * (took_ns - known)
+        weight = _WEIGHT if n_tokens in self._built else 1.0  # the first step of a size builds its graph, too
+        if known is not None:
+            self._built.add(n_tokens)
+        cost = took_ns if known is None else known + weight * (took_ns - known)
         self._measured[n_tokens] = (cost, self._steps)
 
     def forget(self) -> None:
         """Start again, as after a change of the threads."""
         self._measured.clear()
+        self._built.clear()
 
     def curve(self, base: int) -> list[float]:
         """Give the expected cost of `base` tokens, of one more, and so on.
