@@ -40,7 +40,7 @@ from runners.commands import Broken, Cancel, Command, Ended, Event, Loaded, SetT
 from runners.decode_thread import DecodeThread
 from runners.embedding_prompt import EmbedPreparer
 from runners.embedding_shape import embedding_shape
-from runners.engine import FIRST_NUM_CTX
+from runners.growing_context import FIRST_NUM_CTX
 from runners.inspection import Inspector
 from runners.media_reader import MediaReader
 from runners.prompt import PromptPreparer

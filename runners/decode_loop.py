@@ -57,7 +57,7 @@ class DecodeLoop:
                 self._outbox,
                 self._ended,
                 is_embedding=assignment.model.is_embedding,
-                tier=_tier_of(assignment),
+                tier=_tier_of(assignment, publisher.wake),
                 adapters=assignment.model.adapters,
                 draft_path=assignment.model.draft_path,
             )
@@ -170,11 +170,11 @@ class DecodeLoop:
         self._publisher.wait(timeout_s)
 
 
-def _tier_of(assignment: Assignment) -> Tier:
+def _tier_of(assignment: Assignment, on_read: Callable[[], None]) -> Tier:
     """Open the KV tier of the model as it is loaded: what must agree for saved cells to fit is its identity."""
     given, model, plan = assignment.kv_tier, assignment.model, assignment.plan
     if model.is_embedding:
         return Tier(memory_bytes=0)
     identity = f"{model.key} slots={plan.n_slots} llama.cpp={build()}"
     disk = SavedSequences(Path(given.folder), identity, limit_bytes=given.disk_bytes) if given.folder else None
-    return Tier(memory_bytes=given.memory_bytes, disk=disk)
+    return Tier(memory_bytes=given.memory_bytes, disk=disk, on_read=on_read)

@@ -1,16 +1,17 @@
 """The media thread: unpacks, encodes and remembers what clients send as images and sounds.
 
 Encoding an image takes seconds on a CPU, so it happens beside the decode thread and the tokenizer, on a thread that
-owns the projector. The projector is loaded when the model is; a failure concerns requests with media only.
+owns the projectors, of which a model may have one for images and one for sounds. They are loaded when the model is; a
+failure concerns requests with media only.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TypeVar
 
 import msgspec
 
-from actors.errors import InvalidRequest, LlamactorError, UnsupportedByModel
+from actors.errors import InvalidRequest, LlamactorError, LoadFailed, UnsupportedByModel
 from actors.log import get_logger
 from actors.messages.job import MEDIA_PLACE, ChatMessage, RawPrompt
 from actors.messages.model import LoadPlan, ModelSpec
@@ -18,7 +19,7 @@ from runners.call_thread import CallThread
 from runners.llama.model import Model
 from runners.llama.projector import Projector
 from runners.media import MediaPrompt
-from runners.media_files import MOST_MEDIA, medium_of
+from runners.media_files import MOST_MEDIA, Medium, medium_of
 
 log = get_logger(__name__)
 
@@ -35,7 +36,7 @@ class MediaReader:
         self._spec = spec
         self._plan = plan
         self._thread: CallThread | None = None
-        self._projector: Projector | None = None  # owned by the thread
+        self._projectors: list[Projector] | None = None  # owned by the thread
 
     async def marker(self, media: Sequence[bytes]) -> str:
         """Give the text that marks a medium's place in a prompt, for these files.
@@ -51,11 +52,7 @@ class MediaReader:
         if not self._spec.projector_paths:
             wanted = " and ".join(kind.value for kind in kinds)
             raise UnsupportedByModel(self._spec.name, f"{wanted}: it has no projector, choose a model that has one")
-        projector = await self._on_thread(self._loaded)
-        for kind in kinds:
-            if not projector.reads(kind):
-                raise UnsupportedByModel(self._spec.name, kind.value)
-        return projector.marker
+        return (await self._on_thread(lambda: self._for(kinds))).marker
 
     async def read(self, text: str, media: Sequence[bytes], *, limit: int, prefix: Sequence[int] = ()) -> MediaPrompt:
         """Tokenize a prompt with a marker per medium and encode these, unless it has more than `limit` tokens.
@@ -66,7 +63,8 @@ class MediaReader:
             InvalidRequest: the files cannot be decoded.
             LoadFailed: the projector does not load.
         """
-        return await self._on_thread(lambda: self._loaded().read(text, media, limit=limit, prefix=prefix))
+        kinds = {medium_of(content) for content in media}
+        return await self._on_thread(lambda: self._for(kinds).read(text, media, limit=limit, prefix=prefix))
 
     def load(self) -> None:
         """Begin to load the projector, if the model has one; who needs it waits for it."""
@@ -92,20 +90,46 @@ class MediaReader:
         except LlamactorError as error:
             log.error("%s answers text only: %s", self._spec.name, error)
 
-    def _loaded(self) -> Projector:
-        if self._projector is None:
-            self._projector = Projector(
-                self._spec.projector_paths[0],
-                self._model,
-                n_threads=self._plan.n_threads,
-                n_batch=self._plan.n_batch,
-                use_gpu=self._plan.n_gpu_layers > 0,
-            )
-        return self._projector
+    def _for(self, kinds: Collection[Medium]) -> Projector:
+        """Choose the projector that reads all these kinds.
+
+        Raises:
+            UnsupportedByModel: none does.
+        """
+        projectors = self._loaded()
+        for kind in kinds:
+            if not any(projector.reads(kind) for projector in projectors):
+                raise UnsupportedByModel(self._spec.name, kind.value)
+        for projector in projectors:
+            if all(projector.reads(kind) for kind in kinds):
+                return projector
+        together = " and ".join(kind.value for kind in kinds)
+        raise UnsupportedByModel(self._spec.name, f"{together} in one request: send them in two")
+
+    def _loaded(self) -> list[Projector]:
+        if self._projectors is None:
+            self._projectors = []
+            try:
+                for path in self._spec.projector_paths:
+                    self._projectors.append(self._opened(path))
+            except LoadFailed:
+                self._free()
+                raise
+        return self._projectors
+
+    def _opened(self, path: str) -> Projector:
+        return Projector(
+            path,
+            self._model,
+            n_threads=self._plan.n_threads,
+            n_batch=self._plan.n_batch,
+            use_gpu=self._plan.n_gpu_layers > 0,
+        )
 
     def _free(self) -> None:
-        if self._projector is not None:
-            self._projector.close()
+        for projector in self._projectors or ():
+            projector.close()
+        self._projectors = None
 
 
 def marked(message: ChatMessage, marker: str) -> ChatMessage:

@@ -7,6 +7,7 @@ same budget as prompts; where an image's embeddings all see each other it must g
 import dataclasses
 from collections.abc import Sequence
 
+from runners.llama.context import Context
 from runners.llama.media_batch import MediaBatch
 from runners.media import MediaSpan
 from runners.slots import Slot
@@ -23,16 +24,24 @@ class MediaPart:
     """That of the span's first embedding."""
     ends_prompt: bool
 
-    def batch(self) -> MediaBatch:
-        """Lay it out for llama.cpp."""
-        return MediaBatch(
+    def decode(self, context: Context) -> None:
+        """Evaluate it and note its cells in the slot's history.
+
+        Raises:
+            DecodeFailed: nothing is known of the slot's cells.
+        """
+        slot, done = self.slot, len(self.slot.tokens)
+        assert slot.job is not None  # noqa: S101  # only slots with a job have media
+        batch = MediaBatch(
             self.span,
-            first=len(self.slot.tokens) - self.span.start,
+            first=done - self.span.start,
             count=self.n_tokens,
             position=self.position,
-            sequence=self.slot.index,
+            sequence=slot.index,
             output_last=self.ends_prompt,
         )
+        context.decode_media(batch, is_causal=self.span.is_causal)
+        slot.tokens += slot.job.prepared.prompt[done : done + self.n_tokens]
 
 
 def media_part(slots: Sequence[Slot], *, most_tokens: int) -> MediaPart | None:

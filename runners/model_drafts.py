@@ -1,17 +1,18 @@
-"""When a draft model guesses, and how far: only where the job's own text offered nothing, and only while it pays.
+"""When a model guesses, and how far: only where the job's own text offered nothing, and only while it pays.
 
-A guess of k tokens costs k rounds of the draft model before the step, and a larger step. Both are measured, and so is
-how often its guesses hold, per job; a job whose guesses did not pay is tried again after a while.
+A guess of k tokens costs k rounds of a draft model, or of the model's own predicting layer, before the step, and a
+larger step. Both are measured, and so is how often its guesses hold, per job; a job whose guesses did not pay is tried
+again after a while.
 """
 
 import dataclasses
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 from actors.errors import DecodeFailed, LoadFailed
 from actors.log import get_logger
-from runners.draft_model import DraftModel
 from runners.jobs import RunningJob
 from runners.packing import Share
 from runners.speculate import MOST_TOKENS, StepCosts
@@ -21,8 +22,11 @@ log = get_logger(__name__)
 _LONGEST = 8
 _FIRST_CHANCE = 0.7
 _WEIGHT = 0.1
+_QUICKER_WEIGHT = 0.5
+"""Of a round that took less than was known: the first ones make a context and take over a prompt."""
 _MOST_CERTAIN = 0.98
-_TRY_AGAIN_STEPS = 128
+_TRY_AGAIN_STEPS = 8, 128
+"""After so many steps without a guess one is tried: at first, and at most; it doubles each time it did not pay."""
 _LEAST_GAIN = 1.02
 
 
@@ -33,12 +37,31 @@ class _Record:
     job: RunningJob
     chance: float = _FIRST_CHANCE
     n_idle: int = 0
+    patience: int = _TRY_AGAIN_STEPS[0]
+
+
+class Guesser(Protocol):
+    """Who guesses what follows the histories of slots: a draft model, or the model's own layers for that."""
+
+    def guess(self, histories: Mapping[int, Sequence[int]], *, n_tokens: int) -> dict[int, list[int]]:
+        """Guess `n_tokens` tokens behind each history that could be followed.
+
+        Raises:
+            DecodeFailed: llama.cpp could not.
+            LoadFailed: there is no memory for it.
+        """
+
+    def set_threads(self, n_threads: int) -> None:
+        """Use so many cores from the next call on."""
+
+    def close(self) -> None:
+        """Free everything."""
 
 
 class ModelDrafts:
-    """Adds a draft model's guesses to steps; owned by the decode thread."""
+    """Adds the guesses of a model to steps; owned by the decode thread."""
 
-    def __init__(self, model: DraftModel) -> None:
+    def __init__(self, model: Guesser) -> None:
         self.model = model
         self._records: dict[int, _Record] = {}
         self._round_ns = 0.0
@@ -89,9 +112,10 @@ class ModelDrafts:
                 best, chosen = value, length
         for record in records:
             record.n_idle = 0 if chosen else record.n_idle + 1
-        if not chosen and len(curve) > len(records) and any(record.n_idle >= _TRY_AGAIN_STEPS for record in records):
+            record.patience = _TRY_AGAIN_STEPS[0] if chosen else record.patience
+        if not chosen and len(curve) > len(records) and any(record.n_idle >= record.patience for record in records):
             for record in records:
-                record.n_idle = 0
+                record.n_idle, record.patience = 0, min(2 * record.patience, _TRY_AGAIN_STEPS[1])
             return 1
         return chosen
 
@@ -105,12 +129,13 @@ class ModelDrafts:
         try:
             guesses = self.model.guess(histories, n_tokens=length)
         except (DecodeFailed, LoadFailed) as error:
-            log.error("the draft model is left out from now on: %s", error)
+            log.error("a model's guesses are left out from now on: %s", error)
             self._is_broken = True
             return {}
         round_ns = (time.perf_counter_ns() - started_ns) / length
         if len(guesses) == len(shares):
-            self._round_ns += (_WEIGHT if self._round_ns else 1.0) * (round_ns - self._round_ns)
+            weight = _WEIGHT if round_ns > self._round_ns else _QUICKER_WEIGHT
+            self._round_ns += (weight if self._round_ns else 1.0) * (round_ns - self._round_ns)
         return {index: tuple(guess) for index, guess in guesses.items()}
 
 

@@ -21,7 +21,7 @@ from runners.llama.layout import Layout
 from runners.llama.model import Model
 from runners.radix import common_prefix
 from runners.slots import Slot
-from runners.tier import LEAST_TOKENS, Kept, Tier
+from runners.tier import LEAST_TOKENS, Kept, Reading, Tier
 
 log = get_logger(__name__)
 
@@ -40,7 +40,8 @@ class Prefixes:
         """Leave in a free slot only cells that begin `job`'s prompt, as many as can be found.
 
         Returns:
-            How many tokens need no prefill; at most all but the last, whose logits give the first answer token.
+            How many tokens need no prefill; at most all but the last, whose logits give the first answer token. Not
+            known yet when the slot has a `reading` then, and called again when that is done.
         """
         own = self._shared(slot.tokens, job)
         donor, n_donor = self._best_donor(slot, job, slots)
@@ -49,13 +50,19 @@ class Prefixes:
         if max(n_donor, n_kept) < own + LEAST_GAIN_TOKENS:
             self._spill(slot, keep=own, context=context)
             return self.shorten(slot, own, context)
-        self._spill(slot, keep=0, context=context)
         if donor is not None and n_donor >= n_kept:
+            self._spill(slot, keep=0, context=context)
             return self._take(slot, donor.tokens, n_donor, context.state(donor.index), context.layout, context)
         assert kept is not None  # noqa: S101  # it has the longer prefix
-        cells = self._tier.cells(kept)
-        n_taken = self._take(slot, kept.tokens, n_kept, cells, kept.layout, context) if cells else 0
-        if cells and not n_taken:
+        cells = self._tier.cells(kept, slot.reading)
+        if isinstance(cells, Reading):
+            slot.reading = cells
+            return 0
+        if cells is None:
+            return self.begin(slot, job, slots, context)
+        self._spill(slot, keep=0, context=context)
+        n_taken = self._take(slot, kept.tokens, n_kept, cells, kept.layout, context)
+        if not n_taken:
             self._tier.forget(kept)
         return n_taken
 
@@ -73,7 +80,9 @@ class Prefixes:
         best: tuple[RunningJob, int] | None = None
         for slot in slots:
             other = slot.job
-            if other is None or slot.is_decoding or other.leader is not None or not other.prepared.counts_places:
+            if other is None or other.prepared is job or slot.is_decoding or slot.is_waiting:
+                continue
+            if not other.prepared.counts_places:
                 continue
             if slot.adapters != adapters:
                 continue
@@ -87,7 +96,12 @@ class Prefixes:
         freed = []
         for slot in slots:
             job = slot.job
-            if job is None or job.leader is None:
+            if job is None or not slot.is_waiting:
+                continue
+            if slot.reading is not None:
+                if slot.reading.is_done:
+                    self._go_on(slot, job, slots, context)
+                    freed.append(slot)
                 continue
             ahead = next((other for other in slots if other.job is job.leader), None)
             if ahead is None or ahead.is_decoding or len(ahead.tokens) >= job.leader_tokens:
@@ -95,6 +109,15 @@ class Prefixes:
                 job.cached_tokens = self.begin(slot, job.prepared, slots, context)
                 freed.append(slot)
         return freed
+
+    def _go_on(self, slot: Slot, job: RunningJob, slots: Sequence[Slot], context: Context) -> None:
+        """Take what has come from the disk; what the prompt has beyond that may just be evaluated by another."""
+        job.cached_tokens = self.begin(slot, job.prepared, slots, context)
+        if slot.reading is not None and slot.reading.is_done:
+            slot.reading = None
+        if slot.reading is None:
+            led = self.leader_of(job.prepared, slots, adapters=slot.adapters, n_cached=job.cached_tokens)
+            job.leader, job.leader_tokens = led or (None, 0)
 
     def keep_all(self, slots: Sequence[Slot], context: Context) -> None:
         """Put what the slots hold into the tier, the latest used last, and have it written: the runner ends."""

@@ -13,6 +13,7 @@ from runners.jobs import RunningJob
 from runners.llama.adapters import NO_ADAPTERS, AdapterSet
 from runners.media import MediaSpan, span_at
 from runners.radix import common_prefix
+from runners.tier import Reading
 
 HOLE_COST_TOKENS = 32
 """Prefill of so many tokens takes about as long as a hole between running slots costs an answer of usual length."""
@@ -32,6 +33,8 @@ class Slot:
     adapters: AdapterSet = NO_ADAPTERS
     """What the cells were computed with; a job with another set shares nothing with them."""
     job: RunningJob | None = None
+    reading: Reading | None = None
+    """Cells from the disk that the job waits for; until they are here, `tokens` are still those of another."""
     next_token: int | None = None
     """Sampled and not yet decoded; None while the job's prompt is being prefilled."""
     last_used: int = 0
@@ -44,15 +47,20 @@ class Slot:
         """True iff the slot's next step is one sampled token."""
         return self.next_token is not None
 
+    @property
+    def is_waiting(self) -> bool:
+        """True iff the beginning of the job's prompt is still to come from another slot or from the disk."""
+        return self.reading is not None or (self.job is not None and self.job.leader is not None)
+
     def remaining_prompt(self) -> int:
         """Count the prompt tokens that are to go into the cache next: up to a medium, or to the end."""
-        if self.job is None or self.is_decoding or self.job.leader is not None:
+        if self.job is None or self.is_decoding or self.is_waiting:
             return 0
         return self.job.prepared.text_end(len(self.tokens)) - len(self.tokens)
 
     def next_medium(self) -> MediaSpan | None:
         """Give the medium that is to go into the cache next, or on; None when text is next."""
-        if self.job is None or self.is_decoding or self.job.leader is not None or not self.job.prepared.spans:
+        if self.job is None or self.is_decoding or self.is_waiting or not self.job.prepared.spans:
             return None
         return span_at(self.job.prepared.spans, len(self.tokens))
 

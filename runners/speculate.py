@@ -36,6 +36,7 @@ class StepCosts:
         self._steps = 0
         self._samples: dict[int, collections.deque[int]] = {}  # nanoseconds
         self._measured_at: dict[int, int] = {}  # the step that measured a size last
+        self._built: set[int] = set()  # sizes that were measured more than once
 
     def observe(self, n_tokens: int, took_ns: int) -> None:
         """Learn from a step that only decoded."""
@@ -44,12 +45,16 @@ class StepCosts:
             return
         if self._fresh(n_tokens) is None:
             self._samples[n_tokens] = collections.deque(maxlen=_SAMPLES)
+        elif n_tokens not in self._built:
+            self._samples[n_tokens].clear()  # the first step of a size builds its graph, too
+            self._built.add(n_tokens)
         self._samples[n_tokens].append(took_ns)
         self._measured_at[n_tokens] = self._steps
 
     def forget(self) -> None:
         """Start again, as after a change of the threads."""
         self._samples.clear()
+        self._built.clear()
 
     def curve(self, base: int) -> list[float]:
         """Give the expected cost of `base` tokens, of one more, and so on.

@@ -3,7 +3,9 @@
 A sequence is kept when its slot is given to another conversation, and when the runner ends. What is least recently used
 goes first: from memory to disk, from disk for good. A sequence that continues a kept one takes its place.
 
-Writing is done by a thread of its own: the decode thread only hands it bytes, and drops them when the thread is behind.
+The disk has threads of its own. To the writer the decode thread hands bytes, and drops them when it is behind; a file
+is removed for its successor when that is written. The reader fetches and checks what a slot waits for: at most one
+sequence a slot, and one for all slots that wait for the same.
 """
 
 import collections
@@ -12,7 +14,8 @@ import dataclasses
 import queue
 import threading
 import time
-from collections.abc import Sequence
+import weakref
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from actors.log import get_logger
@@ -39,13 +42,27 @@ class Kept:
     cells: bytes | None
     """As llama.cpp serialises them; None for one that is only on disk."""
     path: Path | None = None
+    replaces: tuple[Path, ...] = ()
+    """Files of sequences that this one continues, to be removed when this one has a file."""
+
+
+@dataclasses.dataclass(slots=True, eq=False, weakref_slot=True)
+class Reading:
+    """A sequence on its way from the disk, held by the slots that wait for it; the reader writes it, `is_done` last."""
+
+    kept: Kept
+    cells: bytes | None = None
+    """None when the disk has lost them."""
+    is_done: bool = False
 
 
 class Tier:
     """Kept sequences and which of them a prompt continues; owned by the decode thread."""
 
-    def __init__(self, *, memory_bytes: int, disk: SavedSequences | None = None) -> None:
-        """Take in what lies on disk already."""
+    def __init__(
+        self, *, memory_bytes: int, disk: SavedSequences | None = None, on_read: Callable[[], None] = lambda: None
+    ) -> None:
+        """Take in what lies on disk already; `on_read` is called on the reader when a sequence has come from there."""
         self._memory_bytes = memory_bytes
         self._used_bytes = 0
         self._disk = disk
@@ -53,6 +70,11 @@ class Tier:
         self._trees: dict[AdapterSet, RadixTree[Kept]] = {}
         self._to_write: queue.Queue[Kept | None] = queue.Queue(_MOST_WAITING)
         self._writer: threading.Thread | None = None
+        self._writing: dict[Path, Kept] = {}  # the writer takes out what it has written
+        self._on_read = on_read
+        self._readings: weakref.WeakValueDictionary[Kept, Reading] = weakref.WeakValueDictionary()
+        self._to_read: queue.SimpleQueue[Reading | None] = queue.SimpleQueue()
+        self._reader: threading.Thread | None = None
         for path, head in disk.heads() if disk else ():
             self._add(Kept(head.tokens, head.adapters, Layout(*head.layout), None, path))
 
@@ -83,17 +105,32 @@ class Tier:
         if not self.is_on:
             return
         while (found := self.find(kept.tokens, kept.adapters)) and len(found[0].tokens) == found[1]:
-            self._forget(found[0], with_file=True)
+            before = found[0]
+            self._forget(before, with_file=False)
+            if files := (*before.replaces, *([before.path] if before.path else [])):
+                kept = dataclasses.replace(kept, replaces=(*kept.replaces, *files))
         self._add(kept)
         while self._used_bytes > self._memory_bytes:
             oldest = next(one for one in self._kept if one.cells is not None)
             self._to_disk(oldest)
 
-    def cells(self, kept: Kept) -> bytes | None:
-        """Give a sequence's cells and count that as a use; None when the disk has lost them."""
+    def cells(self, kept: Kept, reading: Reading | None = None) -> bytes | Reading | None:
+        """Give a sequence's cells and count that as a use.
+
+        Args:
+            kept: which one.
+            reading: what an earlier call gave to wait for, if it is done.
+
+        Returns:
+            What to wait for where they come from the disk; None when that has lost them.
+        """
         cells = kept.cells
-        if cells is None and self._disk is not None and kept.path is not None:
-            cells = self._disk.load(kept.path)
+        if kept.path is not None and (unwritten := self._writing.get(kept.path)) is not None:
+            cells = unwritten.cells
+        elif cells is None and reading is not None and reading.kept is kept:
+            cells = reading.cells
+        elif cells is None:
+            return self._read_ahead(kept)
         if cells is None:
             self._forget(kept, with_file=True)
         else:
@@ -113,6 +150,7 @@ class Tier:
             with contextlib.suppress(queue.Full):
                 self._to_write.put(None, timeout=max(0.0, deadline - time.monotonic()))
             self._writer.join(max(0.0, deadline - time.monotonic()))
+        self._to_read.put(None)
 
     def _add(self, kept: Kept) -> None:
         self._kept[kept] = None
@@ -134,18 +172,45 @@ class Tier:
         if self._writer is None:
             self._writer = threading.Thread(target=self._write, name="kv-writer", daemon=True)
             self._writer.start()
+        path = self._disk.path_of(kept.tokens, kept.adapters)
+        self._writing[path] = kept
         try:
             self._to_write.put(kept, block=wait_s > 0, timeout=wait_s or None)
         except queue.Full:
+            del self._writing[path]
             log.warning("dropped a conversation of %d tokens: the disk is behind", len(kept.tokens))
         else:
-            path = self._disk.path_of(kept.tokens, kept.adapters)
-            self._add(dataclasses.replace(kept, cells=None, path=path))
+            self._add(dataclasses.replace(kept, cells=None, path=path, replaces=()))
+
+    def _read_ahead(self, kept: Kept) -> Reading:
+        """Have the reader fetch a sequence, once for all who wait for it."""
+        known = self._readings.get(kept)
+        if known is not None:
+            return known
+        if self._reader is None:
+            self._reader = threading.Thread(target=self._read, name="kv-reader", daemon=True)
+            self._reader.start()
+        reading = self._readings[kept] = Reading(kept)
+        self._to_read.put(reading)
+        return reading
+
+    def _read(self) -> None:
+        while (reading := self._to_read.get()) is not None:
+            if self._disk is not None and reading.kept.path is not None:
+                reading.cells = self._disk.load(reading.kept.path)
+            reading.is_done = True
+            del reading  # it is the slots' alone, and large
+            self._on_read()
 
     def _write(self) -> None:
         assert self._disk is not None  # noqa: S101  # nothing is handed over without
         while (kept := self._to_write.get()) is not None:
             try:
-                self._disk.save(kept.tokens, kept.adapters, kept.layout, kept.cells or b"")
+                path = self._disk.save(kept.tokens, kept.adapters, kept.layout, kept.cells or b"")
+                for file in kept.replaces:
+                    if file != path:
+                        self._disk.remove(file)
             except OSError as error:
                 log.warning("could not save a conversation of %d tokens: %s", len(kept.tokens), error)
+            finally:
+                self._writing.pop(self._disk.path_of(kept.tokens, kept.adapters), None)

@@ -11,11 +11,12 @@ import logging
 import re
 
 import llama_cpp.llama_cpp as native
+import llama_cpp.llama_cpp_ext as nextn
 from llama_cpp import mtmd_cpp as mtmd
 
 from actors.errors import FieldValue, LoadFailed, LoadOutOfMemory
 
-__all__ = ["build_flags", "last_errors", "load_error", "mtmd", "native", "on_log", "start_backend"]
+__all__ = ["build_flags", "last_errors", "load_error", "mtmd", "native", "nextn", "on_log", "start_backend"]
 
 log = logging.getLogger("llama.cpp")
 

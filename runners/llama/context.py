@@ -13,7 +13,7 @@ import numpy as np
 from actors.errors import DecodeFailed
 from actors.messages.model import LoadPlan
 from runners.llama.batch import Batch
-from runners.llama.binding import load_error, native
+from runners.llama.binding import load_error, native, nextn
 from runners.llama.cells import convert
 from runners.llama.layout import layout_for, layout_remedy
 from runners.llama.media_batch import MediaBatch
@@ -62,6 +62,8 @@ class Context:
         self.handle: Any = native.llama_init_from_model(model.handle, params)
         if not self.handle:
             raise load_error("llama.cpp could not create a context", remedy=layout_remedy(plan), num_ctx=self.num_ctx)
+        if model.predicts:
+            nextn.llama_set_embeddings_nextn(self.handle, True, False)  # noqa: FBT003  # native: on, of every token
         self._memory = native.llama_get_memory(self.handle)
         self._n_vocab = model.n_vocab
         self._adapters: tuple[Sequence[Any], Sequence[float]] = ((), ())

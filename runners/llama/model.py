@@ -8,16 +8,23 @@ tokenizer thread uses `tokenize`, `detokenize` and `pieces` while the decode thr
 import ctypes
 import functools
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
-from actors.errors import InvalidRequest
+from actors.errors import InvalidGguf, InvalidRequest
 from actors.messages.model import LoadPlan
+from registry.gguf import read_gguf, read_gguf_head
 from runners.llama.binding import last_errors, load_error, native
 from runners.llama.offload import experts_on_host
 
 _PIECE_BYTES = 64
 _METADATA_BYTES = 256
 _MANY_POSITIONS = frozenset({8, 24, 40})  # enum llama_rope_type: MROPE, VISION, IMROPE
+_PREDICTING = frozenset({"cohere2moe", "deepseek2", "deepseek32", "glm-dsa", "glm4moe", "hy_v3", "mimo2", "step35"})
+"""Architectures whose layers for prediction llama.cpp runs beside a memory that can be cut."""
+_PREDICTING_BY_SEVERAL = frozenset({"mimo2", "step35"})
+_OTHER_CELLS = ("attention.kv_lora_rank", "attention.indexer.top_k", "ple.ngram_size")
+"""What models have whose cells hold something else: latent attention, an indexer, tokens for per-layer embeddings."""
 _SPLIT_NONE = 0  # enum llama_split_mode
 _LOAD_AUTO, _LOAD_PLAIN, _LOAD_MMAP = -1, 0, 1  # enum llama_load_mode
 
@@ -47,6 +54,7 @@ class Model:
         overrides = experts_on_host(plan)
         if overrides is not None:
             params.tensor_buft_overrides = ctypes.cast(overrides, ctypes.c_void_p)
+        params.load_mtp = _is_predicting(path)
         tell = _progress_callback(on_progress)
         params.progress_callback = tell
         self.handle: Any = native.llama_model_load_from_file(path.encode(), params)
@@ -73,11 +81,15 @@ class Model:
             self.handle
         )
         """True iff a sequence has a state besides its cells, or instead of them."""
+        self.predicts: bool = params.load_mtp and native.llama_model_n_layer_nextn(self.handle) > 0
+        """True iff the model has layers that predict further tokens, and llama.cpp runs them."""
+        self.state_width: int = native.llama_model_n_embd_out(self.handle)
+        """Numbers in the state that a layer that predicts reads."""
         self.has_plain_cells: bool = not self.keeps_state and (
             native.llama_model_rope_type(self.handle) not in _MANY_POSITIONS
-            and self.metadata("attention.kv_lora_rank") is None
+            and not any(self.metadata(key) for key in _OTHER_CELLS)
         )
-        """True iff a cell is one position with a key and a value in every layer."""
+        """True iff a cell is one position with a key and a value in every layer, and nothing else."""
 
     @property
     def vocab(self) -> Any:
@@ -181,6 +193,23 @@ class Model:
             if count >= 0:
                 return text.raw[:count]
             size = -count
+
+
+def _is_predicting(path: str) -> bool:
+    """Tell whether a file has layers for prediction that llama.cpp can run; it ends the process where it finds others.
+
+    A file that cannot be read is llama.cpp's to refuse.
+    """
+    try:
+        architecture = read_gguf_head(Path(path)).architecture
+        if architecture not in _PREDICTING:
+            return False
+        file = read_gguf(Path(path))
+    except InvalidGguf:
+        return False
+    n_layers = file.integer("nextn_predict_layers") or 0
+    has_weights = any(tensor.name.endswith(".nextn.eh_proj.weight") for tensor in file.tensors)
+    return has_weights and (n_layers == 1 or architecture in _PREDICTING_BY_SEVERAL)
 
 
 def _progress_callback(on_progress: Callable[[float], None]) -> Any:

@@ -6,7 +6,7 @@ import pytest
 
 from actors.errors import LoadFailed
 from actors.messages.model import LoadPlan
-from runners.engine import FIRST_NUM_CTX
+from runners.growing_context import FIRST_NUM_CTX
 from runners.llama.binding import start_backend
 from runners.llama.layout import Layout
 from tests.support.engine_bench import Bench

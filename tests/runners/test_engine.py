@@ -1,6 +1,7 @@
 """The engine with real models: its tokens are llama.cpp's own, whatever shape the batches have."""
 
 import dataclasses
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from actors.messages.model import JobRef, LoadPlan
 from actors.messages.runner_to_gateway import Delta, DoneReason, Failed, Finished
 from actors.messages.runner_to_scheduler import Outcome
-from runners.engine import FIRST_NUM_CTX
+from runners.growing_context import FIRST_NUM_CTX
 from runners.jobs import PreparedJob
 from runners.llama.binding import start_backend
 from runners.llama.layout import LONG, SHORT
@@ -165,6 +166,42 @@ def test_engine_full_refuses_and_cancel_frees_a_slot(tiny: Bench) -> None:
     tiny.run()
     assert tiny.outcomes["d"] is Outcome.FINISHED
     assert not [part for part in tiny.parts if part.job_id == "b" and isinstance(part, Finished | Failed)]
+
+
+def test_engine_cancel_in_prefill_frees_the_slot_after_one_ubatch(tiny_gguf: Path) -> None:
+    """A prompt of many batches goes no further, and its slot is the next one's."""
+    start_backend()
+    bench = Bench(tiny_gguf, LoadPlan(num_ctx=1024, n_slots=1, n_batch=32))
+    long = bench.job("long", "Count to 9. " * 60, n_tokens=5)
+    assert bench.engine.admit(long)
+    bench.engine.step()
+    assert bench.engine.use(n_waiting=0).kv_used_tokens == 32 < len(long.prompt)
+    assert bench.engine.cancel("long")
+    assert bench.engine.admit(bench.job("next", "Hello", n_tokens=5))
+    bench.run()
+    assert bench.outcomes == {"long": Outcome.CANCELLED, "next": Outcome.FINISHED}
+    assert not [part for part in bench.parts if part.job_id == "long"]
+    bench.close()
+
+
+def test_engine_without_memory_to_grow_refuses_the_job_and_lives(tiny_gguf: Path) -> None:
+    """Who needs a larger cache than the host has room for is told so; what runs goes on, and the next is served."""
+    start_backend()
+    bench = Bench(tiny_gguf, LoadPlan(num_ctx=1 << 17, n_slots=8))
+    assert bench.engine.admit(bench.job("running", "Hello", n_tokens=60))
+    bench.engine.step()
+    n_pages = int(Path("/proc/self/statm").read_text().split()[0])
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (n_pages * resource.getpagesize() + (64 << 20), limits[1]))
+    try:
+        assert bench.engine.admit(bench.job("long", "Count to 9. " * 9000, n_tokens=5))
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, limits)
+    assert bench.engine.num_ctx == FIRST_NUM_CTX
+    assert bench.engine.admit(bench.job("next", "Hello", n_tokens=5))
+    bench.run()
+    assert bench.outcomes == {"long": Outcome.FAILED, "running": Outcome.FINISHED, "next": Outcome.FINISHED}
+    bench.close()
 
 
 def test_engine_parts_are_numbered_without_gaps(tiny: Bench) -> None:

@@ -1,5 +1,6 @@
 """Prefixes from wherever they are: tokens stay llama.cpp's own, and prefill is spared."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import msgspec
 import pytest
 
 from actors.messages.model import LoadPlan
+from actors.messages.runner_to_scheduler import Outcome
 from runners.llama.binding import start_backend
 from runners.saved import SavedSequences
 from runners.tier import Tier
@@ -105,6 +107,36 @@ def test_prefix_survives_the_runner_on_disk(smol: Bench, smollm2_gguf: Path, tmp
     fresh = Bench(smollm2_gguf, PLAN, tier=Tier(memory_bytes=GIB, disk=disk))
     again = fresh.job("again", STORY + "What sang?", n_tokens=16)
     assert fresh.engine.admit(again)
+    fresh.run()
+    assert fresh.finished("again").cached_tokens > 100
+    expect_right(fresh, smollm2_gguf, "again", again.prompt)
+    fresh.close()
+
+
+def test_prefix_from_a_slow_disk_holds_up_nobody_else(smol: Bench, smollm2_gguf: Path, tmp_path: Path) -> None:
+    """Another stream goes on while the disk reads; a cancelled wait frees its slot at once."""
+    first = smol.job("first", STORY + "What ran?", n_tokens=16)
+    assert smol.engine.admit(first)
+    smol.run()
+    smol.engine.close()
+    fresh = Bench(
+        smollm2_gguf, PLAN, tier=Tier(memory_bytes=GIB, disk=SavedSequences(tmp_path, "smol", limit_bytes=GIB))
+    )
+    (file,) = tmp_path.iterdir()
+    saved = file.read_bytes()
+    file.unlink()
+    os.mkfifo(file)  # a disk that gives nothing until it is told to
+    beside, again = fresh.job("beside", "Why?", n_tokens=12), fresh.job("again", STORY + "What sang?", n_tokens=16)
+    gone = fresh.job("gone", STORY + "What was blue?", n_tokens=16)
+    for job in (beside, again, gone):
+        assert fresh.engine.admit(job)
+    while "beside" not in fresh.outcomes:
+        assert fresh.engine.step()
+        assert fresh.outbox.flush()
+    assert not fresh.engine.step()
+    assert fresh.engine.cancel("gone")
+    assert fresh.outcomes == {"beside": Outcome.FINISHED, "gone": Outcome.CANCELLED}
+    file.write_bytes(saved)
     fresh.run()
     assert fresh.finished("again").cached_tokens > 100
     expect_right(fresh, smollm2_gguf, "again", again.prompt)

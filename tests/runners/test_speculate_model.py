@@ -13,6 +13,7 @@ from runners.jobs import PreparedJob
 from runners.llama.binding import start_backend
 from runners.speculate import MOST_TOKENS, StepCosts
 from tests.support.engine_bench import Bench
+from tests.support.llama_server import llama_server
 from tests.support.oracle import first_difference, greedy_answer
 
 pytestmark = pytest.mark.model
@@ -49,6 +50,19 @@ def test_speculation_greedy_tokens_are_llama_cpps_in_fewer_steps(eager: Bench, s
     n_steps = eager.run()
     assert first_difference(greedy_answer(smollm2_gguf, job.prompt, n_tokens=64), eager.tokens("a")) is None
     assert n_steps < len(eager.tokens("a")) * 2 // 3
+
+
+def test_speculation_greedy_tokens_are_llama_servers(eager: Bench, smollm2_gguf: Path, tmp_path: Path) -> None:
+    """Its defaults guess nothing; both sides are llama.cpp's loop but for near-ties."""
+    job = eager.job("a", REWRITE, n_tokens=64)
+    assert eager.engine.admit(job)
+    assert eager.run() < len(eager.tokens("a"))
+    alone = greedy_answer(smollm2_gguf, job.prompt, n_tokens=64)
+    wish = {"prompt": job.prompt, "n_predict": 64, "temperature": 0, "return_tokens": True}
+    with llama_server(smollm2_gguf, "-c", "1024", log=tmp_path / "log") as server:
+        theirs = server.post("/completion", json=wish).raise_for_status().json()["tokens"]
+    assert first_difference(alone, eager.tokens("a")) is None
+    assert first_difference(alone, [*theirs, *alone.tokens[len(theirs) :]]) is None
 
 
 def test_speculation_beside_others_gives_llama_cpps_tokens(eager: Bench, smollm2_gguf: Path) -> None:

@@ -1,10 +1,11 @@
 """The KV tier: what is kept, what goes first, and what a spoilt disk does."""
 
+import threading
 from pathlib import Path
 
 from runners.llama.layout import LLAMA_CPPS, LONG
 from runners.saved import SavedSequences
-from runners.tier import LEAST_TOKENS, Kept, Tier
+from runners.tier import LEAST_TOKENS, Kept, Reading, Tier
 
 TOKENS = tuple(range(100))
 
@@ -17,6 +18,17 @@ def kept(*tokens: int, size: int = 1000) -> Kept:
 def disk(folder: Path, *, identity: str = "model", limit_bytes: int = 1 << 20) -> SavedSequences:
     """Open a folder."""
     return SavedSequences(folder, identity, limit_bytes=limit_bytes)
+
+
+def read(tier: Tier, one: Kept) -> bytes | None:
+    """Give cells from the disk, as a slot gets them that waits for them."""
+    reading = tier.cells(one)
+    assert isinstance(reading, Reading)
+    while not reading.is_done:
+        pass
+    cells = tier.cells(one, reading)
+    assert not isinstance(cells, Reading)
+    return cells
 
 
 def test_tier_finds_longest_prefix_per_adapter_set() -> None:
@@ -63,7 +75,7 @@ def test_tier_survives_its_runner_on_disk(tmp_path: Path) -> None:
     found = again.find([*TOKENS, 4], (("lora.gguf", 0.5),))
     assert found is not None
     assert found[1] == 100
-    assert (found[0].layout, again.cells(found[0])) == (LONG, b"cells" * 100)
+    assert (found[0].layout, read(again, found[0])) == (LONG, b"cells" * 100)
 
 
 def test_tier_of_another_model_finds_nothing(tmp_path: Path) -> None:
@@ -111,6 +123,53 @@ def test_tier_unwritable_disk_loses_only_the_sequence(tmp_path: Path) -> None:
     tier = Tier(memory_bytes=1 << 20, disk=disk(blocked / "kv"))
     tier.keep(kept())
     tier.close()
+
+
+def test_tier_file_stays_until_its_successor_is_written(tmp_path: Path) -> None:
+    """Whenever the process is killed, one of the two is there."""
+    first = Tier(memory_bytes=1 << 20, disk=disk(tmp_path))
+    first.keep(kept())
+    first.close()
+    (older,) = tmp_path.iterdir()
+    second = Tier(memory_bytes=1 << 20, disk=disk(tmp_path))
+    second.keep(Kept((*TOKENS, 1), (), LLAMA_CPPS, bytes(2000)))
+    second.keep(Kept((*TOKENS, 1, 2), (), LLAMA_CPPS, bytes(3000)))
+    assert [*tmp_path.iterdir()] == [older]
+    second.close()
+    assert [len(head.tokens) for _, head in disk(tmp_path).heads()] == [102]
+    assert not older.exists()
+
+
+def test_tier_slots_that_wait_for_one_sequence_share_its_reading(tmp_path: Path) -> None:
+    """The file is read once, and what it gave is not taken for another's."""
+    tier = Tier(memory_bytes=1 << 20, disk=disk(tmp_path))
+    tier.keep(kept(1))
+    tier.keep(kept(2, size=2000))
+    tier.close()
+    told = threading.Event()
+    again = Tier(memory_bytes=1 << 20, disk=disk(tmp_path), on_read=told.set)
+    one, two = (again.find([first], ()) for first in (1, 2))
+    assert one is not None
+    assert two is not None
+    readings = [again.cells(each) for each in (one[0], one[0], two[0])]
+    assert readings[0] is readings[1]
+    assert told.wait(10)
+    assert isinstance(readings[0], Reading)
+    assert again.cells(two[0], readings[0]) is readings[2]
+    assert read(again, two[0]) == bytes(2000)
+
+
+def test_tier_lost_file_is_forgotten(tmp_path: Path) -> None:
+    """Another runner may have made room; the sequence is then looked for elsewhere."""
+    tier = Tier(memory_bytes=1 << 20, disk=disk(tmp_path))
+    tier.keep(kept())
+    tier.close()
+    again = Tier(memory_bytes=1 << 20, disk=disk(tmp_path))
+    found = again.find(TOKENS, ())
+    assert found is not None
+    next(tmp_path.iterdir()).unlink()
+    assert read(again, found[0]) is None
+    assert again.find(TOKENS, ()) is None
 
 
 def test_tier_wants_nothing_short_and_nothing_when_off() -> None:

@@ -55,7 +55,7 @@ class Bench:
     def run(self) -> int:
         """Step until nothing is left to do; return the number of steps."""
         n_steps = 0
-        while self.engine.step():
+        while self.engine.step() or self._awaits_disk():
             n_steps += 1
             assert self.outbox.flush()
         assert self.outbox.flush()
@@ -80,6 +80,9 @@ class Bench:
         """Free everything."""
         self.engine.close()
         self.model.close()
+
+    def _awaits_disk(self) -> bool:
+        return any(slot.reading is not None for slot in self.engine._slots)
 
     def _send(self, _gateway_id: str, frame: bytes) -> bool:
         self.parts += self._codec.decode(frame).parts

@@ -16,6 +16,7 @@ from runners.llama.cells import BF16, F16, convert
 from runners.llama.context import Context
 from runners.llama.layout import LLAMA_CPPS, LONG, SHORT, layout_for
 from runners.llama.model import Model
+from tests.support.tiny_text import copy_with
 
 PLAN = LoadPlan(num_ctx=1024, n_slots=2, n_threads=2)
 
@@ -77,3 +78,14 @@ def test_layout_for_length_decides_and_devices_keep_llama_cpps(tiny_gguf: Path) 
     layouts = [layout_for(model, plan, num_ctx=size) for plan, size in ((PLAN, 512), (PLAN, 1024), (on_device, 512))]
     model.close()
     assert layouts in ([SHORT, LONG, LLAMA_CPPS], [LLAMA_CPPS] * 3)
+
+
+@pytest.mark.parametrize("key", ["llama.attention.kv_lora_rank", "llama.ple.ngram_size"])
+def test_layout_of_cells_with_more_in_them_is_one_for_all_lengths(tiny_gguf: Path, tmp_path: Path, key: str) -> None:
+    """Latent attention and per-layer token embeddings store other cells, which nothing here can convert."""
+    path = copy_with(tiny_gguf, tmp_path / "other.gguf", **{key: 3})
+    start_backend()
+    model = Model(str(path), PLAN)
+    layouts = {layout_for(model, PLAN, num_ctx=size) for size in (512, 1024)}
+    model.close()
+    assert layouts == {LLAMA_CPPS}
