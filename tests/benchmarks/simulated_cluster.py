@@ -47,6 +47,8 @@ class Workload:
     n_slots: int = 8
     service_s: float = 4.0
     zipf: float = 1.0
+    sizes_gib: tuple[float, float] = (12.5, 17.0)
+    """Bounds of the models' weights; by default a device holds one model."""
     seed: int = 1
 
     @property
@@ -89,11 +91,11 @@ class _SimulatedRunner:
 
 
 def models_of(workload: Workload) -> list[ModelSpec]:
-    """Make the models: each fills more than half of a device, so that a device holds one."""
+    """Make the models."""
     source = random.Random(workload.seed)  # noqa: S311 - a simulation shall repeat itself
     specs = []
     for number in range(workload.n_models):
-        weights_bytes = int(source.uniform(12.5, 17) * GIB)
+        weights_bytes = int(source.uniform(*workload.sizes_gib) * GIB)
         specs.append(
             ModelSpec(
                 key=f"model-{number}",
