@@ -18,16 +18,16 @@ def submit(world: World, gateway_id: str, message: Submit, payload: tuple[bytes,
     """Admit a job, answer a duplicate again, or let a higher attempt replace a lower one."""
     if message.attempt <= world.ended_jobs.get(message.job_id, 0):
         return
-    job = _job(world, gateway_id, message, payload)
+    job = _job(world, gateway_id, message)
     known = world.jobs.get(message.job_id)
     if known is None:
-        _admit(world, job)
+        _admit(world, job, payload)
     elif message.attempt > known.attempt and known.is_adopted and known.life is JobLife.GRANTED:
         # It runs, and is not begun anew: its gateway takes the words of the older attempt as well.
         known.attempt, known.gateway_id, known.is_adopted = message.attempt, gateway_id, False
         tell_granted(world, world.runners[known.runner_id], known)
     elif message.attempt > known.attempt:
-        _replace(world, known, job)
+        _replace(world, known, job, payload)
     elif known.life is JobLife.GRANTED:
         tell_granted(world, world.runners[known.runner_id], known)
 
@@ -53,7 +53,7 @@ def expire(world: World, job_id: str) -> None:
         world.look_in(AlarmKind.QUEUE, job_id, world.settings.queue_timeout_s - waited_s)
 
 
-def _job(world: World, gateway_id: str, message: Submit, payload: tuple[bytes, ...]) -> Job:
+def _job(world: World, gateway_id: str, message: Submit) -> Job:
     return Job(
         job_id=message.job_id,
         attempt=message.attempt,
@@ -62,7 +62,6 @@ def _job(world: World, gateway_id: str, message: Submit, payload: tuple[bytes, .
         model=message.model,
         options=message.load,
         keep_alive_s=message.keep_alive_s,
-        payload=payload,
         queued_s=world.now_s,
         tenant=message.tenant,
         priority=max(LOWEST_PRIORITY, min(HIGHEST_PRIORITY, message.priority)),
@@ -72,10 +71,11 @@ def _job(world: World, gateway_id: str, message: Submit, payload: tuple[bytes, .
     )
 
 
-def _admit(world: World, job: Job) -> None:
+def _admit(world: World, job: Job, payload: tuple[bytes, ...]) -> None:
     record = world.record(job.model)
     record.used(world.now_s)
     world.jobs[job.job_id] = job
+    world.bodies[job.job_id] = payload
     is_full = world.queue.is_full
     # Whoever can go at once never stands in the queue, so a full one does not concern it.
     if world.is_settled and granting.serve_at_once(world, job):
@@ -89,13 +89,14 @@ def _admit(world: World, job: Job) -> None:
     world.wake(job.model.key)
 
 
-def _replace(world: World, old: Job, new: Job) -> None:
+def _replace(world: World, old: Job, new: Job, payload: tuple[bytes, ...]) -> None:
     """Let a higher attempt take the place of a lower one."""
     runner = world.runners.get(old.runner_id)
     if old.life is JobLife.GRANTED and runner is not None:
         if runner.life is RunnerLife.READY and runner.is_reachable:
             new.life, new.runner_id = old.life, old.runner_id
             world.jobs[new.job_id] = new
+            world.bodies[new.job_id] = payload
             give(world, runner, new)
             return
         cancel(world, old)
@@ -104,4 +105,4 @@ def _replace(world: World, old: Job, new: Job) -> None:
     else:
         # Its slot stays taken until the runner says so; the job itself starts anew elsewhere.
         world.end_job(old, JobStep.END)
-    _admit(world, new)
+    _admit(world, new, payload)

@@ -12,7 +12,7 @@ import math
 _SWEEP_ABOVE = 64
 
 
-class AlarmKind(enum.Enum):
+class AlarmKind(enum.StrEnum):
     """What to look at; the subject is a peer's, runner's or job's id, or a model's key."""
 
     SETTLE = "settle"
@@ -32,7 +32,7 @@ class Alarms:
 
     def __init__(self) -> None:
         self._due: dict[tuple[AlarmKind, str], float] = {}
-        self._heap: list[tuple[float, str, str]] = []
+        self._heap: list[tuple[float, tuple[AlarmKind, str]]] = []
 
     def look_at(self, kind: AlarmKind, subject: str, due_s: float) -> None:
         """Ring for this subject not later than `due_s`; an alarm that rings earlier anyway is left alone."""
@@ -40,9 +40,9 @@ class Alarms:
         if due_s >= self._due.get(key, math.inf):
             return
         self._due[key] = due_s
-        heapq.heappush(self._heap, (due_s, kind.value, subject))
+        heapq.heappush(self._heap, (due_s, key))
         if len(self._heap) > _SWEEP_ABOVE + 2 * len(self._due):
-            self._heap = [(due, each.value, of) for (each, of), due in self._due.items()]
+            self._heap = [(due, each) for each, due in self._due.items()]
             heapq.heapify(self._heap)
 
     def cancel(self, kind: AlarmKind, subject: str) -> None:
@@ -56,16 +56,16 @@ class Alarms:
 
     def next_due_s(self) -> float:
         """Give the time of the next alarm, infinity without one."""
-        while self._heap and not self._is_live(self._heap[0]):
-            heapq.heappop(self._heap)
-        return self._heap[0][0] if self._heap else math.inf
+        heap, live = self._heap, self._due
+        while heap and live.get(heap[0][1]) != heap[0][0]:
+            heapq.heappop(heap)
+        return heap[0][0] if heap else math.inf
 
     def due(self, now_s: float) -> list[tuple[AlarmKind, str]]:
         """Take out the alarms that ring at `now_s`, earliest first."""
         rung = []
         while self.next_due_s() <= now_s:
-            _, kind_value, subject = heapq.heappop(self._heap)
-            key = (AlarmKind(kind_value), subject)
+            _, key = heapq.heappop(self._heap)
             del self._due[key]
             rung.append(key)
         return rung
@@ -75,7 +75,3 @@ class Alarms:
 
     def __len__(self) -> int:
         return len(self._due)
-
-    def _is_live(self, entry: tuple[float, str, str]) -> bool:
-        due_s, kind_value, subject = entry
-        return self._due.get((AlarmKind(kind_value), subject)) == due_s

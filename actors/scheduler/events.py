@@ -1,12 +1,9 @@
 """What goes into the scheduler's core and what comes out of it."""
 
-from dataclasses import dataclass
-
 import msgspec
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
+class Received(msgspec.Struct, frozen=True):
     """A peer's message; `sender` is its socket identity, `payload` the frames behind the header."""
 
     sender: str
@@ -14,13 +11,11 @@ class Received:
     payload: tuple[bytes, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Tick:
+class Tick(msgspec.Struct, frozen=True):
     """Time has passed: deadlines that are due are to be looked at. All input was drained before."""
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(msgspec.Struct, frozen=True):
     """Effect: send this message."""
 
     peer: str
@@ -28,15 +23,13 @@ class Send:
     payload: tuple[bytes, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Undelivered:
+class Undelivered(msgspec.Struct, frozen=True):
     """A `Send` was refused by the socket: the peer is not connected, or does not read."""
 
     effect: Send
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
+class Note(msgspec.Struct, frozen=True):
     """Effect: tell the operator; `level` is one of the logging module."""
 
     level: int

@@ -4,7 +4,7 @@ import logging
 
 from actors.errors import CapacityError
 from actors.messages.gateway_to_scheduler import GatewayBeat, GatewayHello, Pin, Retire, Unload
-from actors.messages.scheduler_to_gateway import Lost, RunnerUp, Unloading, Welcome
+from actors.messages.scheduler_to_gateway import Lost, RunnerUp, Unloading
 from actors.messages.scheduler_to_runner import KeepAlive
 from actors.scheduler import deadlines
 from actors.scheduler.alarms import AlarmKind
@@ -21,7 +21,7 @@ def hello(world: World, sender: str, _message: GatewayHello, _payload: tuple[byt
     """Enter a gateway, and tell it where the runners are."""
     world.gateways[sender] = Gateway(sender, world.now_s)
     world.look_in(AlarmKind.SILENCE, sender, deadlines.SILENCE_S)
-    world.send(sender, Welcome(epoch=world.epoch))
+    world.send(sender, world.welcome)
     for runner in world.runners.values():
         if runner.endpoint:
             world.send(sender, RunnerUp(runner_id=runner.runner_id, endpoint=runner.endpoint))
@@ -29,7 +29,7 @@ def hello(world: World, sender: str, _message: GatewayHello, _payload: tuple[byt
 
 def beat(world: World, sender: str, _message: GatewayBeat, _payload: tuple[bytes, ...]) -> None:
     """Answer a heartbeat."""
-    world.send(sender, Welcome(epoch=world.epoch))
+    world.send(sender, world.welcome)
 
 
 def drop(world: World, gateway_id: str, reason: str) -> None:

@@ -122,7 +122,7 @@ def can_serve(world: World, runner: Runner, job: Job) -> bool:
 
 
 def _loaded_for(world: World, job: Job) -> Runner | None:
-    ready = (each for each in world.serving(job.model.key) if each.life is RunnerLife.READY)
+    ready = (each for each in world.fleet(job.model.key).runners.values() if each.life is RunnerLife.READY)
     return next((each for each in ready if can_serve(world, each, job)), None)
 
 

@@ -39,8 +39,7 @@ def give(world: World, runner: Runner, job: Job) -> None:
     world.warmth.note(job.model.key, job.prefixes, runner.runner_id)
     use(world, runner, job)
     start = Start(epoch=world.epoch, job_id=job.job_id, attempt=job.attempt, gateway_id=job.gateway_id)
-    world.send(runner.runner_id, start, job.payload)
-    job.payload = ()
+    world.send(runner.runner_id, start, world.bodies.pop(job.job_id, ()))
     tell_granted(world, runner, job)
 
 
@@ -74,12 +73,13 @@ def set_keep_alive(world: World, runner: Runner, keep_alive_s: float) -> None:
 
 
 def take_back(world: World, runner: Runner, job: Job, payload: tuple[bytes, ...]) -> None:
-    """Put a job that could not be delivered to its runner back at the front of the queue."""
+    """Put a job that could not be delivered to its runner back into the queue, to its place."""
     del runner.held[job.job_id]
     released(world, runner)
     job.step(JobStep.RETURN)
-    job.runner_id, job.payload, job.was_returned = "", payload, True
-    world.queue.put_back(job)
+    job.runner_id, job.was_returned = "", True
+    world.bodies[job.job_id] = payload
+    world.queue.add(job)
     world.look_in(AlarmKind.QUEUE, job.job_id, world.settings.queue_timeout_s)
     world.wake(job.model.key)
 

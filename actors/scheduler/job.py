@@ -1,6 +1,6 @@
 """A job as the scheduler knows it."""
 
-from dataclasses import dataclass, field
+import msgspec
 
 from actors.messages.gateway_to_scheduler import JobKind
 from actors.messages.model import LoadOptions, ModelSpec
@@ -10,8 +10,7 @@ ANY_OPTIONS = LoadOptions()
 """The options of a request that names none."""
 
 
-@dataclass(slots=True, eq=False)
-class Job:
+class Job(msgspec.Struct, eq=False):
     """One attempt at one request. Owned by the core's job table from admission to its end."""
 
     job_id: str
@@ -19,10 +18,8 @@ class Job:
     kind: JobKind
     gateway_id: str
     model: ModelSpec
-    options: LoadOptions = field(default_factory=LoadOptions)
+    options: LoadOptions = ANY_OPTIONS
     keep_alive_s: float | None = None
-    payload: tuple[bytes, ...] = ()
-    """Held while the job waits only: a runner that was given the job holds its body."""
     queued_s: float = 0.0
     life: JobLife = JobLife.QUEUED
     runner_id: str = ""
@@ -38,6 +35,8 @@ class Job:
     prefixes: tuple[int, ...] = ()
     charged_s: float = 0.0
     """Slot time that its tenant was charged with on the grant."""
+    rank: int = 0
+    """The class in which it waits: its priority, raised by its age."""
     is_suspect: bool = False
     """A runner has died under it."""
     was_returned: bool = False
@@ -47,10 +46,6 @@ class Job:
     def is_easy(self) -> bool:
         """True iff whatever is loaded fits it."""
         return self.options == ANY_OPTIONS
-
-    def __getstate__(self) -> tuple[None, dict[str, object]]:
-        """Leave the body out of a copy of the world: no decision depends on it."""
-        return None, {name: () if name == "payload" else getattr(self, name) for name in self.__slots__}
 
     def step(self, step: JobStep) -> None:
         """Move on, or raise `Bug`."""

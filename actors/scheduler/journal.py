@@ -3,7 +3,8 @@
 Theory of operation. The core has no other input than its events, so a copy of its world and the events since then give
 the same effects again. The log is cut into segments, each with a copy of the world at its beginning; the last full
 segment and the running one are kept. The copy is a pickle: it never leaves this host, and is only loaded by whoever
-looks into it with `replay`. Payloads (bodies of requests) are left out of both.
+looks into it with `replay`. Messages are kept as they travel, encoded: a fifth of the memory, and nothing for the
+garbage collector to walk. Payloads (bodies of requests) are left out of both.
 
 Bounds: `2 * max(EVENTS_KEPT, …)` events. A segment grows with the world, so that copying it costs an event a bounded
 share: about a microsecond.
@@ -13,7 +14,13 @@ import dataclasses
 import pickle
 from collections.abc import Iterator
 
-from actors.scheduler.events import Event, Received, Undelivered
+import msgspec
+
+from actors.codec import Codec
+from actors.messages.gateway_to_scheduler import FromGateway
+from actors.messages.launcher_to_scheduler import FromLauncher
+from actors.messages.runner_to_scheduler import FromRunner
+from actors.scheduler.events import Event, Received, Tick, Undelivered
 from actors.scheduler.world import World
 
 EVENTS_KEPT = 4096
@@ -21,6 +28,11 @@ EVENTS_KEPT = 4096
 _EVENTS_PER_OBJECT = 8
 
 Entry = tuple[float, Event]
+_Row = tuple[float, str, bytes] | tuple[float, Tick | Undelivered]
+"""A time, and a sender with its encoded message or whatever else has happened."""
+
+_encode = msgspec.msgpack.Encoder().encode
+_codec: Codec[FromGateway | FromLauncher | FromRunner] = Codec(FromGateway | FromLauncher | FromRunner)
 
 
 @dataclasses.dataclass(slots=True)
@@ -28,7 +40,7 @@ class Segment:
     """Events and a copy of the world before the first of them."""
 
     world: bytes
-    events: list[Entry]
+    rows: list[_Row]
     length: int
     """How many events there will be."""
 
@@ -41,17 +53,21 @@ class Journal:
         self._running = _segment(world)
 
     def __len__(self) -> int:
-        return sum(len(segment.events) for segment in self._segments())
+        return sum(len(segment.rows) for segment in self._segments())
 
     def __iter__(self) -> Iterator[Entry]:
         for segment in self._segments():
-            yield from segment.events
+            for row in segment.rows:
+                yield row[0], Received(row[1], _codec.decode_body(row[2])) if len(row) > 2 else row[1]  # noqa: PLR2004
 
     def record(self, world: World, now_s: float, event: Event) -> None:
         """Take note of an event before the world has changed by it."""
-        if len(self._running.events) >= self._running.length:
+        if len(self._running.rows) >= self._running.length:
             self._last, self._running = self._running, _segment(world)
-        self._running.events.append((now_s, _without_payload(event)))
+        if isinstance(event, Received):
+            self._running.rows.append((now_s, event.sender, _encode(event.message)))
+        else:
+            self._running.rows.append((now_s, _without_payload(event)))
 
     def first_world(self) -> World:
         """Give a fresh copy of the world as it was before the first event that is kept."""
@@ -84,9 +100,7 @@ def _world(content: bytes) -> World:
     return world
 
 
-def _without_payload(event: Event) -> Event:
-    if isinstance(event, Received) and event.payload:
-        return Received(event.sender, event.message)
+def _without_payload(event: Tick | Undelivered) -> Tick | Undelivered:
     if isinstance(event, Undelivered) and event.effect.payload:
-        return Undelivered(dataclasses.replace(event.effect, payload=()))
+        return Undelivered(msgspec.structs.replace(event.effect, payload=()))
     return event

@@ -6,7 +6,6 @@ import signal
 from actors.errors import LoadOutOfMemory
 from actors.messages.launcher_to_scheduler import LauncherBeat, LauncherDraining, LauncherHello, RunnerExited
 from actors.messages.model import HostFacts
-from actors.messages.scheduler_to_gateway import Welcome
 from actors.scheduler import deadlines
 from actors.scheduler.alarms import AlarmKind
 from actors.scheduler.lifecycle import discard, gone, load_failed
@@ -38,7 +37,7 @@ def hello(world: World, sender: str, message: LauncherHello, _payload: tuple[byt
     world.touched[sender] = None
     world.look_in(AlarmKind.SILENCE, sender, deadlines.SILENCE_S)
     world.look_in(AlarmKind.SETTLE, "", deadlines.SETTLE_AFTER_LAUNCHER_S)
-    world.send(sender, Welcome(epoch=world.epoch))
+    world.send(sender, world.welcome)
     settle_if_complete(world)
     world.wake_all()
     if is_new:
@@ -51,7 +50,7 @@ def beat(world: World, sender: str, message: LauncherBeat, _payload: tuple[bytes
     if _has_more(launcher.host, message.host):
         world.opened[sender] = None
     _report(world, launcher, message.host)
-    world.send(sender, Welcome(epoch=world.epoch))
+    world.send(sender, world.welcome)
 
 
 def exited(world: World, sender: str, message: RunnerExited, _payload: tuple[bytes, ...]) -> None:

@@ -15,6 +15,7 @@ Bound: `journal` keeps the last thousands of events, without payloads, and what 
 """
 
 from collections.abc import Callable, Mapping
+from operator import attrgetter
 from typing import Any, Self
 
 from actors.messages import gateway_to_scheduler as from_gateway
@@ -31,9 +32,11 @@ from actors.scheduler.holdings import take_back
 from actors.scheduler.invariants import check
 from actors.scheduler.journal import Journal
 from actors.scheduler.lifecycle import forget
+from actors.scheduler.peers import Gateway, Launcher
 from actors.scheduler.providing import core_demands
 from actors.scheduler.queue import WaitQueue
 from actors.scheduler.rings import ring
+from actors.scheduler.runner import Runner
 from actors.scheduler.states import JobLife, RunnerLife
 from actors.scheduler.threads import thread_budgets
 from actors.scheduler.world import World
@@ -42,33 +45,35 @@ from actors.settings import Settings
 # The message types differ per entry, which no mapping type can say.
 _Listener = Callable[[World, str, Any, tuple[bytes, ...]], None]
 
-_HELLOS: Mapping[type, _Listener] = {
-    from_gateway.GatewayHello: gateways.hello,
-    from_launcher.LauncherHello: launchers.hello,
-    from_runner.RunnerHello: runners.hello,
+_Table = Callable[[World], Mapping[str, Gateway | Launcher | Runner]]
+_GATEWAYS: _Table = attrgetter("gateways")
+_LAUNCHERS: _Table = attrgetter("launchers")
+_RUNNERS: _Table = attrgetter("runners")
+
+LISTENERS: Mapping[type, tuple[_Table, _Listener]] = {
+    from_gateway.GatewayHello: (_GATEWAYS, gateways.hello),
+    from_gateway.GatewayBeat: (_GATEWAYS, gateways.beat),
+    from_gateway.Submit: (_GATEWAYS, admission.submit),
+    from_gateway.CancelJob: (_GATEWAYS, admission.cancel_job),
+    from_gateway.Unload: (_GATEWAYS, gateways.unload),
+    from_gateway.Pin: (_GATEWAYS, gateways.pin),
+    from_gateway.Retire: (_GATEWAYS, gateways.retire),
+    from_gateway.ListRunners: (_GATEWAYS, overview.list_runners),
+    from_gateway.Survey: (_GATEWAYS, overview.survey),
+    from_gateway.AskProgress: (_GATEWAYS, progress.tell),
+    from_launcher.LauncherHello: (_LAUNCHERS, launchers.hello),
+    from_launcher.LauncherBeat: (_LAUNCHERS, launchers.beat),
+    from_launcher.RunnerExited: (_LAUNCHERS, launchers.exited),
+    from_launcher.LauncherDraining: (_LAUNCHERS, launchers.draining),
+    from_runner.RunnerHello: (_RUNNERS, runners.hello),
+    from_runner.RunnerReady: (_RUNNERS, runners.ready),
+    from_runner.RunnerLoadFailed: (_RUNNERS, runners.failed),
+    from_runner.RunnerBeat: (_RUNNERS, runners.beat),
+    from_runner.JobEnded: (_RUNNERS, runners.job_ended),
 }
-_FROM_GATEWAY: Mapping[type, _Listener] = {
-    from_gateway.GatewayBeat: gateways.beat,
-    from_gateway.Submit: admission.submit,
-    from_gateway.CancelJob: admission.cancel_job,
-    from_gateway.Unload: gateways.unload,
-    from_gateway.Pin: gateways.pin,
-    from_gateway.Retire: gateways.retire,
-    from_gateway.ListRunners: overview.list_runners,
-    from_gateway.Survey: overview.survey,
-    from_gateway.AskProgress: progress.tell,
-}
-_FROM_LAUNCHER: Mapping[type, _Listener] = {
-    from_launcher.LauncherBeat: launchers.beat,
-    from_launcher.RunnerExited: launchers.exited,
-    from_launcher.LauncherDraining: launchers.draining,
-}
-_FROM_RUNNER: Mapping[type, _Listener] = {
-    from_runner.RunnerReady: runners.ready,
-    from_runner.RunnerLoadFailed: runners.failed,
-    from_runner.RunnerBeat: runners.beat,
-    from_runner.JobEnded: runners.job_ended,
-}
+"""For each message the table that knows whoever may say it, and who listens."""
+_HELLOS = (from_gateway.GatewayHello, from_launcher.LauncherHello, from_runner.RunnerHello)
+"""Said by whoever is not known yet; anything else is answered with the question who that is."""
 
 
 class Scheduler:
@@ -120,37 +125,24 @@ class Scheduler:
 
     def _receive(self, event: Received) -> None:
         world, sender, kind = self.world, event.sender, type(event.message)
-        listener = _HELLOS.get(kind)
-        if listener is None and sender in world.runners:
-            listener = _FROM_RUNNER.get(kind)
-        if listener is None and sender in world.gateways:
-            listener = _FROM_GATEWAY.get(kind)
-        if listener is None and sender in world.launchers:
-            listener = _FROM_LAUNCHER.get(kind)
-        if listener is None:
-            world.send(sender, WhoAreYou(epoch=world.epoch))
-            return
-        self._heard(sender)
-        listener(world, sender, event.message, event.payload)
-
-    def _heard(self, sender: str) -> None:
-        world = self.world
-        if sender in world.gateways:
-            world.gateways[sender].last_heard_s = world.now_s
-        peer = world.runners.get(sender) or world.launchers.get(sender)
+        table, listener = LISTENERS[kind]
+        peer = table(world).get(sender)
         if peer is not None:
             peer.last_heard_s = world.now_s
             if not peer.is_reachable:
-                peer.is_reachable = True
-                self._reached(sender)
+                self._reached(peer)
+        elif kind not in _HELLOS:
+            world.send(sender, WhoAreYou(epoch=world.epoch))
+            return
+        listener(world, sender, event.message, event.payload)
 
-    def _reached(self, sender: str) -> None:
-        world = self.world
-        if sender in world.runners:
-            world.note_load(world.runners[sender])
-            world.wake(world.runners[sender].model.key)
+    def _reached(self, peer: Gateway | Launcher | Runner) -> None:
+        peer.is_reachable = True
+        if isinstance(peer, Runner):
+            self.world.note_load(peer)
+            self.world.wake(peer.model.key)
         else:
-            world.wake_all()
+            self.world.wake_all()
 
     def _tick(self) -> None:
         world = self.world

@@ -12,6 +12,8 @@ class Gateway:
 
     gateway_id: str
     last_heard_s: float
+    is_reachable: bool = True
+    """Always: one that is not is given up."""
 
 
 @dataclass(slots=True, eq=False)
@@ -26,6 +28,8 @@ class Launcher:
     place: str = ""
     room: Room | None = None
     """What is free there, promises not counted; None when that is to be computed anew."""
+    free_bytes: int = 0
+    """The sum of that, on the host and its devices, as long as it is known."""
     credit: Share = field(default_factory=Share)
     """Shares of the runners that exited since its last report."""
     is_draining: bool = False

@@ -199,7 +199,7 @@ def _candidates(world: World) -> list[Launcher]:
     launchers = world.launchers
     if len(launchers) <= _ALL_HOSTS:
         return list(launchers.values())
-    freest = heapq.nlargest(_MOST_FREE, launchers.values(), key=lambda each: _free_room(world, each).total_bytes)
+    freest = heapq.nlargest(_MOST_FREE, launchers.values(), key=lambda each: _free_bytes(world, each))
     found = {each.launcher_id: each for each in freest}
     idle = (each for each in islice(world.idle.values(), _LONGEST_IDLE) if not each.is_permanent)
     for runner in heapq.nsmallest(_CHEAPEST, idle, key=world.eviction_cost_s):
@@ -236,6 +236,10 @@ def _idle_view(world: World, launcher: Launcher, key: str) -> HostView | None:
     return HostView(view.launcher_id, view.room.on_devices(idle), staying, view.leaving)
 
 
+def _free_bytes(world: World, launcher: Launcher) -> int:
+    return launcher.free_bytes if launcher.room is not None else _free_room(world, launcher).total_bytes
+
+
 def _free_room(world: World, launcher: Launcher) -> Room:
     if launcher.room is None:
         runners = _runners_on(world, launcher)
@@ -246,6 +250,7 @@ def _free_room(world: World, launcher: Launcher) -> Room:
             credit=launcher.credit,
             device_overhead_bytes=world.settings.gpu_overhead_bytes,
         )
+        launcher.free_bytes = launcher.room.total_bytes
     return launcher.room
 
 

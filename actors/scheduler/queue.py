@@ -1,7 +1,7 @@
 """The queue: jobs that wait for a slot or a load, in one line per model (`line`).
 
 Bound: `OLLAMA_MAX_QUEUE` jobs over all models, loaded or not, held by admission (`is_full`), which refuses what would
-be beyond it. A job that a runner could not be given goes back to the front and may stand over the bound: it was
+be beyond it. A job that a runner could not be given goes back to its place and may stand over the bound: it was
 admitted before. Lines that are empty are kept for their accounts, at most `_LINES_KEPT` of them.
 """
 
@@ -47,13 +47,8 @@ class WaitQueue:
         return line
 
     def add(self, job: Job) -> None:
-        """Put a job at the end of its model's line."""
+        """Put a job into its model's line, by its age."""
         self.line_to_charge(job.model.key).add(job)
-        self._n_waiting += 1
-
-    def put_back(self, job: Job) -> None:
-        """Put a job at the front of its model's line."""
-        self.line_to_charge(job.model.key).add(job, in_front=True)
         self._n_waiting += 1
 
     def remove(self, job: Job) -> None:

@@ -1,6 +1,6 @@
 """A runner as the scheduler knows it."""
 
-from dataclasses import dataclass, field
+import msgspec
 
 from actors.messages.model import LoadOptions, LoadPlan, ModelSpec, RunnerUse
 from actors.scheduler.memory import Share
@@ -9,8 +9,7 @@ from actors.scheduler.states import RunnerLife, RunnerStep, next_runner_life
 from actors.settings import FOREVER_S
 
 
-@dataclass(frozen=True, slots=True)
-class Holding:
+class Holding(msgspec.Struct, frozen=True):
     """A slot that a job takes at a runner."""
 
     attempt: int
@@ -18,8 +17,7 @@ class Holding:
     is_suspect: bool = False
 
 
-@dataclass(slots=True, eq=False)
-class Runner:
+class Runner(msgspec.Struct, eq=False):
     """One runner. Owned by the core's runner table from `StartRunner` or its hello to its exit."""
 
     runner_id: str
@@ -33,7 +31,7 @@ class Runner:
     last_heard_s: float
     life: RunnerLife = RunnerLife.STARTING
     endpoint: str = ""
-    held: dict[str, Holding] = field(default_factory=dict)
+    held: dict[str, Holding] = msgspec.field(default_factory=dict)
     """By job id, all that takes a slot there, including jobs that nobody waits for any more."""
     named_threads: int | None = None
     """The number of threads that the last request with one named."""
@@ -61,7 +59,7 @@ class Runner:
     """Why it was loaded, for people."""
     where: str = ""
     """Why it was loaded there, for people."""
-    use: RunnerUse = field(default_factory=RunnerUse)
+    use: RunnerUse = RunnerUse()
 
     def step(self, step: RunnerStep) -> None:
         """Move on, or raise `Bug`."""

@@ -10,7 +10,7 @@ from actors.messages.runner_to_scheduler import (
     RunnerReady,
     RunnerState,
 )
-from actors.messages.scheduler_to_gateway import RunnerUp, Welcome, WhoAreYou
+from actors.messages.scheduler_to_gateway import RunnerUp, WhoAreYou
 from actors.messages.scheduler_to_runner import Drain
 from actors.scheduler import deadlines
 from actors.scheduler.alarms import AlarmKind
@@ -31,7 +31,7 @@ def hello(world: World, sender: str, message: RunnerHello, _payload: tuple[bytes
         return
     runner = world.runners.get(sender) or _adopt(world, sender, message)
     runner.endpoint = message.endpoint
-    world.send(sender, Welcome(epoch=world.epoch))
+    world.send(sender, world.welcome)
     if runner.life is RunnerLife.DYING:
         return
     if runner.life is RunnerLife.STARTING:
@@ -64,7 +64,7 @@ def beat(world: World, sender: str, message: RunnerBeat, _payload: tuple[bytes, 
     """Take a runner's figures, and act on those that mean trouble."""
     runner = world.runners[sender]
     runner.use = message.use
-    world.send(sender, Welcome(epoch=world.epoch))
+    world.send(sender, world.welcome)
     if runner.life is RunnerLife.STARTING:  # its hello was lost
         world.send(sender, WhoAreYou(epoch=world.epoch))
     if runner.life in (RunnerLife.STARTING, RunnerLife.DYING):

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from actors.errors import Bug
 
 
-class RunnerLife(enum.Enum):
+class RunnerLife(enum.StrEnum):
     """Where a runner is, as the scheduler sees it."""
 
     STARTING = "starting"
@@ -29,7 +29,7 @@ class RunnerLife(enum.Enum):
     GONE = "gone"
 
 
-class RunnerStep(enum.Enum):
+class RunnerStep(enum.StrEnum):
     """What moves a runner."""
 
     HELLO = "hello"
@@ -40,7 +40,7 @@ class RunnerStep(enum.Enum):
     EXIT = "exit"
 
 
-class JobLife(enum.Enum):
+class JobLife(enum.StrEnum):
     """Where a job is; the last five are ends."""
 
     QUEUED = "queued"
@@ -54,7 +54,7 @@ class JobLife(enum.Enum):
     LOST = "lost"
 
 
-class JobStep(enum.Enum):
+class JobStep(enum.StrEnum):
     """What moves a job."""
 
     GRANT = "grant"

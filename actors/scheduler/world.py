@@ -17,7 +17,7 @@ import msgspec
 
 from actors.errors import Failure
 from actors.messages.model import ModelSpec
-from actors.messages.scheduler_to_gateway import Refused
+from actors.messages.scheduler_to_gateway import Refused, Welcome
 from actors.scheduler.alarms import AlarmKind, Alarms
 from actors.scheduler.events import Effect, Note, Send
 from actors.scheduler.eviction import reload_cost_s
@@ -65,6 +65,8 @@ class World:
     eviction: Eviction = reload_cost_s
     jobs: dict[str, Job] = field(default_factory=dict)
     """Admitted and not ended."""
+    bodies: dict[str, tuple[bytes, ...]] = field(default_factory=dict)
+    """Payloads by the id of their job, while that waits: a runner that was given the job holds its body."""
     alarms: Alarms = field(default_factory=Alarms)
     ended_jobs: OrderedDict[str, int] = field(default_factory=OrderedDict)
     """Attempt by job id, so that a late duplicate does not run again."""
@@ -92,6 +94,16 @@ class World:
     vacated: dict[str, Runner] = field(default_factory=dict)
     """Runners that may have become idle."""
     effects: list[Effect] = field(default_factory=list)
+    welcome: Welcome = field(init=False)
+    """The answer to every heartbeat."""
+
+    def __post_init__(self) -> None:
+        """Make what is said again and again once."""
+        self.welcome = Welcome(epoch=self.epoch)
+
+    def __getstate__(self) -> tuple[None, dict[str, object]]:
+        """Leave the bodies out of a copy: no decision depends on them."""
+        return None, {name: {} if name == "bodies" else getattr(self, name) for name in self.__slots__}
 
     def send(self, peer: str, message: msgspec.Struct, payload: tuple[bytes, ...] = ()) -> None:
         """Collect a message."""
@@ -119,6 +131,7 @@ class World:
     def drop_job(self, job: Job) -> None:
         """Drop a job that has taken its last step."""
         del self.jobs[job.job_id]
+        self.bodies.pop(job.job_id, None)
         self.alarms.cancel(AlarmKind.QUEUE, job.job_id)
         self.ended_jobs[job.job_id] = job.attempt
         if len(self.ended_jobs) > _REMEMBERED:

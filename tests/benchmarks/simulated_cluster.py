@@ -12,6 +12,7 @@ import itertools
 import random
 import time
 from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 
 from actors.messages.gateway_to_scheduler import GatewayBeat, GatewayHello, JobKind, Submit
@@ -21,6 +22,7 @@ from actors.messages.runner_to_scheduler import JobEnded, Outcome, RunnerBeat, R
 from actors.messages.scheduler_to_gateway import Granted, Refused
 from actors.messages.scheduler_to_launcher import KillRunner, StartRunner
 from actors.messages.scheduler_to_runner import Drain, Start
+from actors.scheduler.__main__ import collect_rarely
 from actors.scheduler.events import Event, Note, Received, Send, Tick, Undelivered
 from actors.scheduler.machine import Scheduler
 from actors.scheduler.world import Eviction
@@ -45,6 +47,8 @@ class Workload:
     n_slots: int = 8
     service_s: float = 4.0
     zipf: float = 1.0
+    sizes_gib: tuple[float, float] = (12.5, 17.0)
+    """Bounds of the models' weights; by default a device holds one model."""
     seed: int = 1
 
     @property
@@ -67,6 +71,8 @@ class Outcomes:
     n_refused: int = 0
     most_runners: int = 0
     core_s: float = 0.0
+    longest_s: float = 0.0
+    """The longest that one event took."""
     waits_s: list[float] = dataclasses.field(default_factory=list)
 
     @property
@@ -85,11 +91,11 @@ class _SimulatedRunner:
 
 
 def models_of(workload: Workload) -> list[ModelSpec]:
-    """Make the models: each fills more than half of a device, so that a device holds one."""
+    """Make the models."""
     source = random.Random(workload.seed)  # noqa: S311 - a simulation shall repeat itself
     specs = []
     for number in range(workload.n_models):
-        weights_bytes = int(source.uniform(12.5, 17) * GIB)
+        weights_bytes = int(source.uniform(*workload.sizes_gib) * GIB)
         specs.append(
             ModelSpec(
                 key=f"model-{number}",
@@ -143,16 +149,27 @@ class Simulation:
             )
         for arrives_s, submit in self._jobs():
             heapq.heappush(self._due, (arrives_s, next(self._numbers), Received("gw", submit, (b"body",))))
+        thresholds = gc.get_threshold()
         gc.collect()
-        gc.freeze()  # the jobs to come are the simulation's: the collector shall not walk them in the core's time
-        while self._n_answered < self._workload.n_jobs:
-            arrives_s, _, event = heapq.heappop(self._due)
-            while (deadline_s := self._core.next_deadline()) < arrives_s:
-                self.now_s = max(self.now_s, deadline_s)
-                self._happen(Tick())
-            self.now_s = arrives_s
-            self._meet(event)
+        collect_rarely()  # as the scheduler's process does
+        try:
+            while self._n_answered < self._workload.n_jobs:
+                arrives_s, _, event = heapq.heappop(self._due)
+                while (deadline_s := self._deadline()) < arrives_s:
+                    self.now_s = max(self.now_s, deadline_s)
+                    self._happen(Tick())
+                self.now_s = arrives_s
+                self._meet(event)
+        finally:
+            gc.set_threshold(*thresholds)
+            gc.unfreeze()
         return self.outcomes
+
+    def _deadline(self) -> float:
+        began_ns = time.thread_time_ns()
+        deadline_s = self._core.next_deadline()
+        self.outcomes.core_s += (time.thread_time_ns() - began_ns) * 1e-9
+        return deadline_s
 
     def _jobs(self) -> list[tuple[float, Submit]]:
         """Draw the arrivals: Zipf popularity, bursts of one model asked ten times as often, a rise at first."""
@@ -218,7 +235,9 @@ class Simulation:
             event = events.popleft()
             began_ns = time.thread_time_ns()
             effects = self._core.handle(event, self.now_s)
-            self.outcomes.core_s += (time.thread_time_ns() - began_ns) * 1e-9
+            took_s = (time.thread_time_ns() - began_ns) * 1e-9
+            self.outcomes.core_s += took_s
+            self.outcomes.longest_s = max(self.outcomes.longest_s, took_s)
             self.outcomes.n_events += 1
             for effect in effects:
                 if not isinstance(effect, Note) and not self._takes(effect):
@@ -302,3 +321,18 @@ def _devices_of(plan: LoadPlan) -> tuple[int, ...]:
 def simulate(workload: Workload, eviction: Eviction) -> Outcomes:
     """Run a workload."""
     return Simulation(workload, eviction).run()
+
+
+def together(runs: Sequence[Outcomes]) -> Outcomes:
+    """Add up what several runs gave."""
+    whole = Outcomes(most_runners=max(each.most_runners for each in runs), longest_s=max(r.longest_s for r in runs))
+    for each in runs:
+        whole.n_decisions += each.n_decisions
+        whole.n_events += each.n_events
+        whole.n_loads += each.n_loads
+        whole.n_reloads += each.n_reloads
+        whole.reload_s += each.reload_s
+        whole.n_refused += each.n_refused
+        whole.core_s += each.core_s
+        whole.waits_s += each.waits_s
+    return whole

@@ -1,8 +1,7 @@
 """Eviction: who may go, in which order, at what cost."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from actors.scheduler.eviction import least_recently_used, reload_cost_s, victims_in_order
 from actors.scheduler.memory import Share

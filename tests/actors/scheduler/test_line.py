@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from actors.messages.gateway_to_scheduler import JobKind
 from actors.scheduler.job import Job
-from actors.scheduler.line import AGING_S, HIGHEST_PRIORITY, LOWEST_PRIORITY, Line
+from actors.scheduler.line import AGING_S, HIGHEST_PRIORITY, LOWEST_PRIORITY, Line, effective_class
 from tests.actors.scheduler.stage import model
 
 
@@ -167,3 +167,43 @@ def test_line_forgets_accounts_beyond_its_bound() -> None:
     for number in range(3000):
         line.charge(job(str(number), str(number)), usual_s=float(number))
     assert len(line._accounts) == 1024
+
+
+_moves = st.tuples(
+    st.sampled_from(["add", "add", "serve", "serve", "leave", "return", "end", "wait"]), st.integers(0, 11)
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(_moves, max_size=80))
+def test_line_of_any_history_serves_whom_a_look_at_all_finds(moves: list[tuple[str, int]]) -> None:
+    """Its heaps against the rule: highest class, then lowest account, then age; and a bounded size."""
+    line, now_s, waiting, granted = Line(), 0.0, dict[str, Job](), list[Job]()
+    for number, (move, pick) in enumerate(moves):
+        if move == "add":
+            new = job(f"j{number}", "abcd"[pick % 4], priority=pick - 6 if pick < 9 else 0, queued_s=now_s)
+            waiting[new.job_id] = new
+            line.add(new)
+        elif move == "serve" and (turn := line.next_generation(now_s)) is not None:
+            line.remove(waiting.pop(turn.job_id))
+            line.charge(turn, usual_s=4.0)
+            granted.append(turn)
+        elif move == "leave" and waiting:
+            line.remove(waiting.pop(list(waiting)[pick % len(waiting)]))
+        elif move == "return" and granted:
+            back = granted.pop(pick % len(granted))
+            back.was_returned = True
+            waiting[back.job_id] = back
+            line.add(back)
+        elif move == "end" and granted:
+            line.correct(granted.pop(pick % len(granted)), took_s=float(pick))
+        elif move == "wait":
+            now_s += pick * AGING_S / 4
+
+        def place(each: Job) -> tuple[float, float, float]:
+            return -effective_class(each, now_s), line._account(each.tenant), each.queued_s  # noqa: B023 - used at once
+
+        turn = line.next_generation(now_s)
+        assert (turn and place(turn)) == min(map(place, waiting.values()), default=None)
+        assert line.n_generations == len(waiting)
+        assert len(line._ages) <= 64 + 2 * len(waiting) + 1

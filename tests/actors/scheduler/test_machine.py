@@ -1,20 +1,22 @@
 """The core as a whole: strangers, time, the event log, misuse."""
 
+import gc
 import math
+from typing import get_args
 
 import pytest
 
 from actors.errors import Bug
 from actors.link import HEARTBEAT_S, MISSED_BEATS
-from actors.messages.gateway_to_scheduler import GatewayBeat, GatewayHello
-from actors.messages.launcher_to_scheduler import LauncherBeat
+from actors.messages.gateway_to_scheduler import FromGateway, GatewayBeat, GatewayHello
+from actors.messages.launcher_to_scheduler import FromLauncher, LauncherBeat
 from actors.messages.model import RunnerUse
-from actors.messages.runner_to_scheduler import JobEnded, Outcome, RunnerBeat, RunnerState
+from actors.messages.runner_to_scheduler import FromRunner, JobEnded, Outcome, RunnerBeat, RunnerState
 from actors.messages.scheduler_to_gateway import WhoAreYou
 from actors.messages.scheduler_to_launcher import KillRunner
 from actors.scheduler import deadlines
 from actors.scheduler.events import Received, Tick
-from actors.scheduler.machine import Scheduler
+from actors.scheduler.machine import LISTENERS, Scheduler
 from actors.scheduler.states import JobLife
 from tests.actors.scheduler.stage import EPOCH, Stage, host, settings
 
@@ -100,3 +102,29 @@ def test_memory_of_what_ended_is_bounded(stage: Stage) -> None:
         stage.finish(runner_id, str(number))
     assert len(stage.core.world.exited_runners) == 4096
     assert len(stage.core.world.ended_jobs) == 4096
+
+
+def test_every_message_has_a_listener() -> None:
+    """What the codec lets in, the core takes."""
+    assert set(LISTENERS) == {*get_args(FromGateway), *get_args(FromLauncher), *get_args(FromRunner)}
+
+
+def test_core_makes_no_cycles(stage: Stage) -> None:
+    """Its process collects old garbage hardly ever: everything must go by counting references."""
+    gc.collect()
+    gc.disable()
+    try:
+        runner_id = stage.run_model()
+        for number in range(20):
+            stage.submit(f"job-{number}", tenant=str(number % 3), prefixes=(number,))
+        stage.cancel("job-19")
+        stage.cancel("job-0")
+        for number in range(8):
+            stage.finish(runner_id, f"job-{number}")
+        stage.pass_time(5.0)
+        stage.exit(runner_id, 1)
+        stage.pass_time(20.0)
+        stage.sends.clear()
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
