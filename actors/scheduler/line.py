@@ -1,6 +1,7 @@
 """The line of one model: who waits for it, and whose turn is next.
 
-Theory of operation. Three kinds wait apart. *Loads* need no slot, so they never stand behind a generation. *Suspects*,
+Theory of operation. Three kinds wait apart. *Loads*, and inspections with them, need no slot, so they never
+stand behind a generation. *Suspects*,
 jobs under which a runner has died, go first, but one at a time per runner, so that the guilty one takes no innocent
 one along twice. *Generations* are ordered by class, then by fairness, then by age:
 
@@ -17,7 +18,6 @@ accounts of tenants that wait for nothing are kept for at most `_ACCOUNTS`.
 from collections.abc import Iterator
 from operator import itemgetter
 
-from actors.messages.gateway_to_scheduler import JobKind
 from actors.scheduler.job import Job
 
 AGING_S = 30.0
@@ -33,6 +33,7 @@ class Line:
 
     def __init__(self) -> None:
         self.loads: dict[str, Job] = {}
+        """All that need no slot."""
         self.suspects: dict[str, Job] = {}
         self.n_generations = 0
         self.n_particular = 0
@@ -69,7 +70,7 @@ class Line:
     def remove(self, job: Job) -> None:
         """Take a job out."""
         self.n_particular -= not job.is_easy
-        if job.kind is JobKind.LOAD:
+        if not job.needs_slot:
             del self.loads[job.job_id]
         elif job.is_suspect:
             del self.suspects[job.job_id]
@@ -135,7 +136,7 @@ class Line:
         return [*self.suspects.values(), *(job for _, job in sorted(foreseen, key=itemgetter(0)))]
 
     def _place(self, job: Job) -> dict[str, Job]:
-        if job.kind is JobKind.LOAD:
+        if not job.needs_slot:
             return self.loads
         if job.is_suspect:
             return self.suspects

@@ -11,11 +11,12 @@ from actors.settings import FOREVER_S
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """A slot that a job takes at a runner."""
+    """What a runner holds of a job."""
 
     attempt: int
     since_s: float
     is_suspect: bool = False
+    takes_slot: bool = True
 
 
 @dataclass(slots=True, eq=False)
@@ -34,7 +35,9 @@ class Runner:
     life: RunnerLife = RunnerLife.STARTING
     endpoint: str = ""
     held: dict[str, Holding] = field(default_factory=dict)
-    """By job id, all that takes a slot there, including jobs that nobody waits for any more."""
+    """By job id, all that is there, including jobs that nobody waits for any more; changed by `hold` and `let_go`."""
+    n_slotless: int = 0
+    """How many of them take no slot."""
     named_threads: int | None = None
     """The number of threads that the last request with one named."""
     n_threads: int = 1
@@ -67,6 +70,19 @@ class Runner:
         """Move on, or raise `Bug`."""
         self.life = next_runner_life(self.life, step)
 
+    def hold(self, job_id: str, holding: Holding) -> None:
+        """Note that it holds a job, in place of a lower attempt at it."""
+        if job_id in self.held:
+            self.let_go(job_id)
+        self.held[job_id] = holding
+        self.n_slotless += not holding.takes_slot
+
+    def let_go(self, job_id: str) -> Holding:
+        """Note that it holds a job no longer."""
+        holding = self.held.pop(job_id)
+        self.n_slotless -= not holding.takes_slot
+        return holding
+
     @property
     def is_loading(self) -> bool:
         """True iff it will be ready, if all goes well."""
@@ -90,7 +106,9 @@ class Runner:
     @property
     def has_free_slot(self) -> bool:
         """True iff a job could be granted now."""
-        return self.life is RunnerLife.READY and self.is_reachable and len(self.held) < self.plan.n_slots
+        return (
+            self.life is RunnerLife.READY and self.is_reachable and len(self.held) - self.n_slotless < self.plan.n_slots
+        )
 
     @property
     def expires_s(self) -> float:
