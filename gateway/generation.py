@@ -164,7 +164,7 @@ async def inspect(jobs: Jobs, request: GatewayRequest, inspection: Inspection) -
     """
     body = JobBody(prompt=_with_template(inspection.model, inspection.prompt), task=inspection.task)
     wanted = JobRequest(
-        kind=JobKind.GENERATE,
+        kind=JobKind.INSPECT,
         model=inspection.model.spec,
         load=inspection.options.load,
         keep_alive_s=inspection.keep_alive_s,

@@ -18,6 +18,7 @@ from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 from actors.errors import InvalidGrammar
 from actors.messages.job import Grammar, GrammarKind
 from runners.constraint import Constraint, Mask
+from runners.forms import lark_from_form
 from runners.gbnf import lark_from_gbnf
 from runners.llama.model import Model
 from runners.llama.tokenizer_table import llguidance_tokenizer
@@ -52,6 +53,11 @@ class Vocabulary:
     def __init__(self, model: Model) -> None:
         """Make the tables; for the tokenizer thread, as this calls llama.cpp for every token."""
         self.pieces = model.pieces()
+        self.controls = {
+            piece.decode("utf-8", "replace"): token
+            for token, piece in enumerate(self.pieces)
+            if model.is_control(token)
+        }
         self.tokenizer: LLTokenizer = llguidance_tokenizer(model, self.pieces)
 
 
@@ -141,9 +147,13 @@ class GrammarCompiler:
         return compiled
 
     def _compile(self, kind: GrammarKind, text: str) -> CompiledGrammar:
-        source = grammar_source(kind, text)
+        is_form = kind is GrammarKind.FORM
+        source = "" if is_form else grammar_source(kind, text)
         if self._vocabulary is None:
             self._vocabulary = Vocabulary(self._tokenizer.model)
+        if is_form:
+            lark = lark_from_form(text, self._vocabulary.controls, json_options=_JSON_OPTIONS)
+            source = LLMatcher.grammar_from_lark(lark)
         template = LLMatcher(self._vocabulary.tokenizer, source, log_level=0, limits=_limits())
         first = template if template.is_error() else template.deep_copy()
         mask = first.compute_bitmask()

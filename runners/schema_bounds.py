@@ -40,11 +40,16 @@ def checked_schema(text: str) -> dict[str, Any]:
         raise InvalidGrammar(_KIND, f"it is no JSON: {error}") from error
     if not isinstance(schema, dict):
         raise InvalidGrammar(_KIND, "it must be an object")
-    _check_bounds(schema)
+    check_bounds(schema)
     return schema
 
 
-def _check_bounds(schema: dict[str, Any]) -> None:
+def check_bounds(schema: dict[str, Any]) -> None:
+    """Check how deep a schema is and how far it counts.
+
+    Raises:
+        InvalidGrammar: it is over a bound; names the keyword.
+    """
     level: list[Any] = [schema]
     for _ in range(_MOST_DEPTH):
         for value in level:

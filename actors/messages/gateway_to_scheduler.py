@@ -12,6 +12,8 @@ class JobKind(enum.StrEnum):
 
     GENERATE = "generate"
     LOAD = "load"
+    INSPECT = "inspect"
+    """Ask about a prompt or tokens: any ready runner of the model answers, with or without a free slot."""
 
 
 class GatewayHello(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -25,7 +27,7 @@ class GatewayBeat(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Submit(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """Ask for a job to be run. Payload: one `JobBody` frame for `GENERATE`, none for `LOAD`.
+    """Ask for a job to be run. Payload: one `JobBody` frame, but none for `LOAD`.
 
     The gateway keeps the job until it has ended, and offers it again, with a higher attempt, when the scheduler is
     lost before a runner has accepted it, or a runner that had it dies. What that one had answered follows as a second

@@ -137,6 +137,8 @@ class GrammarKind(enum.StrEnum):
     REGEX = "regex"
     LARK = "lark"
     GBNF = "gbnf"
+    FORM = "tool_choice"
+    """What a gateway makes of forced calls: the text is that of an `actors.messages.form`."""
 
 
 class Grammar(msgspec.Struct, frozen=True, kw_only=True):

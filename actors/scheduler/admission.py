@@ -67,7 +67,7 @@ def _job(world: World, gateway_id: str, message: Submit) -> Job:
         priority=max(LOWEST_PRIORITY, min(HIGHEST_PRIORITY, message.priority)),
         weight=world.settings.tenant_weights.get(message.tenant, 1.0),
         prefixes=message.prefixes[:_MOST_PREFIXES],
-        is_suspect=message.n_losses > 0 and message.kind is not JobKind.LOAD,
+        is_suspect=message.n_losses > 0 and message.kind is JobKind.GENERATE,
     )
 
 

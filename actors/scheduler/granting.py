@@ -20,6 +20,9 @@ from actors.scheduler.runner import Runner
 from actors.scheduler.states import JobStep, RunnerLife
 from actors.scheduler.world import World
 
+_MOST_INSPECTIONS = 64
+"""At one runner at once: its tokenizer takes them one after the other anyway."""
+
 
 def schedule(world: World) -> None:
     """Grant, load, evict and refuse as what has changed asks for; a second call right after changes nothing."""
@@ -46,11 +49,10 @@ def schedule(world: World) -> None:
 def serve_at_once(world: World, job: Job) -> bool:
     """Serve a job that is not in the queue if that is possible now and fair to those in it."""
     line = world.queue.line(job.model.key)
-    if job.kind is JobKind.LOAD:
+    if not job.needs_slot:
         runner = _loaded_for(world, job)
         if runner is not None:
-            job.step(JobStep.LOAD)
-            _tell_loaded(world, runner, job)
+            _serve_slotless(world, runner, job)
     elif len(line) > len(line.loads):
         return False
     else:
@@ -77,8 +79,7 @@ def _serve(world: World, key: str) -> None:
         loaded = _loaded_for(world, job)
         if loaded is not None:
             world.queue.remove(job)
-            job.step(JobStep.LOAD)
-            _tell_loaded(world, loaded, job)
+            _serve_slotless(world, loaded, job)
     for job in list(line.suspects.values()):
         runner = _runner_for(world, job)
         if runner is None:
@@ -123,11 +124,17 @@ def can_serve(world: World, runner: Runner, job: Job) -> bool:
 
 def _loaded_for(world: World, job: Job) -> Runner | None:
     ready = (each for each in world.fleet(job.model.key).runners.values() if each.life is RunnerLife.READY)
+    if job.kind is JobKind.INSPECT:
+        ready = (each for each in ready if each.is_reachable and each.n_slotless < _MOST_INSPECTIONS)
     return next((each for each in ready if can_serve(world, each, job)), None)
 
 
-def _tell_loaded(world: World, runner: Runner, job: Job) -> None:
-    """Answer a load job, which ends with this."""
+def _serve_slotless(world: World, runner: Runner, job: Job) -> None:
+    """Hand an inspection to a runner, or answer a load job, which ends with this."""
+    if job.kind is JobKind.INSPECT:
+        grant(world, runner, job)
+        return
+    job.step(JobStep.LOAD)
     world.drop_job(job)
     runner.idle_since_s = world.now_s
     world.vacated[runner.runner_id] = runner

@@ -21,12 +21,13 @@ from actors.scheduler.world import World
 
 
 def grant(world: World, runner: Runner, job: Job) -> None:
-    """Give a job a slot, on its tenant's account; it has left the queue, or never stood in it."""
+    """Give a job to a runner, its slot on its tenant's account; it has left the queue, or never stood in it."""
     job.step(JobStep.GRANT)
     job.runner_id = runner.runner_id
     world.alarms.cancel(AlarmKind.QUEUE, job.job_id)
-    usual_s = world.record(job.model).usual_s
-    world.queue.line_to_charge(job.model.key).charge(job, usual_s=usual_s)
+    if job.needs_slot:
+        usual_s = world.record(job.model).usual_s
+        world.queue.line_to_charge(job.model.key).charge(job, usual_s=usual_s)
     give(world, runner, job)
 
 
@@ -34,7 +35,8 @@ def give(world: World, runner: Runner, job: Job) -> None:
     """Send a job to its runner and tell its gateway; a lower attempt that the runner holds is replaced."""
     if not runner.held:
         touch(world, runner)
-    runner.held[job.job_id] = Holding(job.attempt, world.now_s, is_suspect=job.is_suspect)
+    holding = Holding(job.attempt, world.now_s, is_suspect=job.is_suspect, takes_slot=job.needs_slot)
+    runner.hold(job.job_id, holding)
     world.note_load(runner)
     world.warmth.note(job.model.key, job.prefixes, runner.runner_id)
     use(world, runner, job)
@@ -74,7 +76,7 @@ def set_keep_alive(world: World, runner: Runner, keep_alive_s: float) -> None:
 
 def take_back(world: World, runner: Runner, job: Job, payload: tuple[bytes, ...]) -> None:
     """Put a job that could not be delivered to its runner back into the queue, to its place."""
-    del runner.held[job.job_id]
+    runner.let_go(job.job_id)
     released(world, runner)
     job.step(JobStep.RETURN)
     job.runner_id, job.was_returned = "", True
@@ -85,14 +87,14 @@ def take_back(world: World, runner: Runner, job: Job, payload: tuple[bytes, ...]
 
 
 def ended(world: World, runner: Runner, job_id: str, attempt: int, *, is_well: bool) -> None:
-    """Free a slot, and learn from a job that ended well; what is late or doubled is ignored."""
+    """Free a job's slot, and learn from one that ended well; what is late or doubled is ignored."""
     holding = runner.held.get(job_id)
     if holding is None or attempt < holding.attempt:
         return
-    del runner.held[job_id]
+    runner.let_go(job_id)
     released(world, runner)
     took_s = world.now_s - holding.since_s
-    if is_well:
+    if is_well and holding.takes_slot:
         world.record(runner.model).served(took_s)
     job = world.jobs.get(job_id)
     if job is not None and job.runner_id == runner.runner_id:
@@ -101,7 +103,7 @@ def ended(world: World, runner: Runner, job_id: str, attempt: int, *, is_well: b
 
 
 def released(world: World, runner: Runner) -> None:
-    """Act on a slot that became free."""
+    """Act on a job's end at a runner."""
     world.note_load(runner)
     if len(world.queue.line(runner.model.key)):
         world.wake(runner.model.key)
@@ -166,10 +168,10 @@ def reconcile(world: World, runner: Runner, listed: tuple[JobRef, ...]) -> None:
 
 def _adopt(world: World, runner: Runner, ref: JobRef) -> None:
     """Take over a job that a runner holds and that this scheduler did not give to it."""
-    runner.held[ref.job_id] = Holding(ref.attempt, world.now_s)
+    job = world.jobs.get(ref.job_id)
+    runner.hold(ref.job_id, Holding(ref.attempt, world.now_s, takes_slot=job is None or job.needs_slot))
     world.note_load(runner)
     touch(world, runner)
-    job = world.jobs.get(ref.job_id)
     if job is None and world.ended_jobs.get(ref.job_id, 0) < ref.attempt:
         world.jobs[ref.job_id] = Job(
             job_id=ref.job_id,

@@ -44,8 +44,13 @@ class Job(msgspec.Struct, eq=False):
 
     @property
     def is_easy(self) -> bool:
-        """True iff whatever is loaded fits it."""
-        return self.options == ANY_OPTIONS
+        """True iff whatever is loaded fits it; a prompt has the same tokens however the model was loaded."""
+        return self.options == ANY_OPTIONS or self.kind is JobKind.INSPECT
+
+    @property
+    def needs_slot(self) -> bool:
+        """True iff it takes a slot while it runs."""
+        return self.kind is JobKind.GENERATE
 
     def step(self, step: JobStep) -> None:
         """Move on, or raise `Bug`."""

@@ -185,7 +185,7 @@ def forget(world: World, runner: Runner) -> None:
 
 def lose(world: World, runner: Runner, job_id: str, failure: Failure) -> None:
     """Free a slot whose job will not end by itself any more, and tell the job's gateway if it still waits."""
-    del runner.held[job_id]
+    runner.let_go(job_id)
     job = world.jobs.get(job_id)
     if job is None or job.runner_id != runner.runner_id:
         return

@@ -1,6 +1,7 @@
 """The line of one model: who waits for it, and whose turn is next.
 
-Theory of operation. Three kinds wait apart. *Loads* need no slot, so they never stand behind a generation. *Suspects*,
+Theory of operation. Three kinds wait apart. *Loads*, and inspections with them, need no slot, so they never
+stand behind a generation. *Suspects*,
 jobs under which a runner has died, go first, but one at a time per runner, so that the guilty one takes no innocent
 one along twice. *Generations* are ordered by class, then by fairness, then by age:
 
@@ -19,7 +20,6 @@ import heapq
 from collections.abc import Iterator
 from operator import itemgetter
 
-from actors.messages.gateway_to_scheduler import JobKind
 from actors.scheduler.job import Job
 from actors.scheduler.ranks import Rank, insert
 
@@ -37,6 +37,7 @@ class Line:
 
     def __init__(self) -> None:
         self.loads: dict[str, Job] = {}
+        """All that need no slot."""
         self.suspects: dict[str, Job] = {}
         self.n_particular = 0
         """How many of all that wait name load options."""
@@ -65,7 +66,7 @@ class Line:
     def add(self, job: Job) -> None:
         """Put a job behind all of its kind, class and tenant that are older; one that comes back is the oldest."""
         self.n_particular += not job.is_easy
-        if job.kind is JobKind.LOAD:
+        if not job.needs_slot:
             self.loads[job.job_id] = job
         elif job.is_suspect:
             insert(self.suspects, job)
@@ -78,7 +79,7 @@ class Line:
     def remove(self, job: Job) -> None:
         """Take a job out."""
         self.n_particular -= not job.is_easy
-        if job.kind is JobKind.LOAD:
+        if not job.needs_slot:
             del self.loads[job.job_id]
         elif job.is_suspect:
             del self.suspects[job.job_id]

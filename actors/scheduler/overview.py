@@ -5,7 +5,7 @@ Bound: an overview lists at most `_MOST` of each kind, so that its message stays
 
 from itertools import islice
 
-from actors.messages.gateway_to_scheduler import JobKind, ListRunners, Survey
+from actors.messages.gateway_to_scheduler import ListRunners, Survey
 from actors.messages.overview import HostStatus, ModelStatus, RunnerStatus, WaiterStatus
 from actors.messages.scheduler_to_gateway import Overview, RunnerList
 from actors.scheduler.foresight import turns, wait_s
@@ -81,8 +81,7 @@ def _expires_in_s(world: World, runner: Runner) -> float:
 
 def _waiters(world: World, key: str) -> list[WaiterStatus]:
     found = [_waiter(world, job, place, left_s) for place, (job, left_s) in enumerate(turns(world, key))]
-    loads = (each for each in world.queue.line(key).loads.values() if each.kind is JobKind.LOAD)
-    return found + [_waiter(world, job, None, wait_s(world, key, 0)) for job in loads]
+    return found + [_waiter(world, job, None, wait_s(world, key, 0)) for job in world.queue.line(key).loads.values()]
 
 
 def _waiter(world: World, job: Job, place: int | None, left_s: float) -> WaiterStatus:

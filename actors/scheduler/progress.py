@@ -3,7 +3,7 @@
 The answer is a look at the world, which it changes in nothing. Cost: O(n log n) for n that wait for the same model.
 """
 
-from actors.messages.gateway_to_scheduler import AskProgress, JobKind
+from actors.messages.gateway_to_scheduler import AskProgress
 from actors.messages.scheduler_to_gateway import JobProgress
 from actors.scheduler.foresight import turns
 from actors.scheduler.job import Job
@@ -22,8 +22,8 @@ def tell(world: World, sender: str, message: AskProgress, _payload: tuple[bytes,
 
 
 def _n_ahead(world: World, job: Job) -> int:
-    if job.kind is JobKind.LOAD:
-        return 0  # it needs no slot
+    if not job.needs_slot:
+        return 0
     return next((place for place, (each, _) in enumerate(turns(world, job.model.key)) if each is job), 0)
 
 

@@ -10,11 +10,12 @@ from actors.settings import FOREVER_S
 
 
 class Holding(msgspec.Struct, frozen=True):
-    """A slot that a job takes at a runner."""
+    """What a runner holds of a job."""
 
     attempt: int
     since_s: float
     is_suspect: bool = False
+    takes_slot: bool = True
 
 
 class Runner(msgspec.Struct, eq=False):
@@ -32,7 +33,9 @@ class Runner(msgspec.Struct, eq=False):
     life: RunnerLife = RunnerLife.STARTING
     endpoint: str = ""
     held: dict[str, Holding] = msgspec.field(default_factory=dict)
-    """By job id, all that takes a slot there, including jobs that nobody waits for any more."""
+    """By job id, all that is there, including jobs that nobody waits for any more; changed by `hold` and `let_go`."""
+    n_slotless: int = 0
+    """How many of them take no slot."""
     named_threads: int | None = None
     """The number of threads that the last request with one named."""
     n_threads: int = 1
@@ -65,6 +68,19 @@ class Runner(msgspec.Struct, eq=False):
         """Move on, or raise `Bug`."""
         self.life = next_runner_life(self.life, step)
 
+    def hold(self, job_id: str, holding: Holding) -> None:
+        """Note that it holds a job, in place of a lower attempt at it."""
+        if job_id in self.held:
+            self.let_go(job_id)
+        self.held[job_id] = holding
+        self.n_slotless += not holding.takes_slot
+
+    def let_go(self, job_id: str) -> Holding:
+        """Note that it holds a job no longer."""
+        holding = self.held.pop(job_id)
+        self.n_slotless -= not holding.takes_slot
+        return holding
+
     @property
     def is_loading(self) -> bool:
         """True iff it will be ready, if all goes well."""
@@ -88,7 +104,9 @@ class Runner(msgspec.Struct, eq=False):
     @property
     def has_free_slot(self) -> bool:
         """True iff a job could be granted now."""
-        return self.life is RunnerLife.READY and self.is_reachable and len(self.held) < self.plan.n_slots
+        return (
+            self.life is RunnerLife.READY and self.is_reachable and len(self.held) - self.n_slotless < self.plan.n_slots
+        )
 
     @property
     def expires_s(self) -> float:

@@ -8,6 +8,7 @@ import re
 from dataclasses import replace
 from functools import lru_cache
 
+from gateway.parse.call_styles import call_style, generic_style
 from gateway.parse.dialect import Dialect, Tags, json_form
 from gateway.parse.families import BARE, FAMILIES, KNOWN_TAGS, PARSERS
 
@@ -30,12 +31,14 @@ def dialect_for(template: str, *, parser: str = "", thinking_tags: tuple[str, st
         parser: the name that its PARSER gives; an unknown one counts as none.
         thinking_tags: what its template writes around thinking, where that was found out otherwise.
     """
-    known = PARSERS.get(parser)
-    if known is not None:
-        return known
+    dialect = PARSERS.get(parser) or _by_template(template, thinking_tags)
+    return dialect if dialect.name == "generic" else replace(dialect, style=call_style(dialect.name, template))
+
+
+def _by_template(template: str, thinking_tags: tuple[str, str] | None) -> Dialect:
     dialect = next((each for signs, each in FAMILIES if all(sign in template for sign in signs)), None)
     if dialect is None:
-        dialect = _generic(call_prefix(template))
+        dialect = _generic(call_prefix(template), template)
     if dialect.is_harmony or dialect.thinking:
         return dialect
     if all(tag in template for tag in _RESPONSE_TAGS):  # Granite wraps what follows its thinking
@@ -72,10 +75,11 @@ def _cut(text: str) -> str:
     return text.partition("{")[0].strip() or "{"
 
 
-def _generic(prefix: str) -> Dialect:
+def _generic(prefix: str, template: str) -> Dialect:
     if prefix.startswith(_BRACKETS) and prefix.rstrip("[{ ") == "":
         return BARE
     opening = prefix.rstrip("[{ ")
     tag = re.fullmatch(r"<(\|?)([^/<>|]+)(\|?)>", opening)
     closings = (f"<{tag[1]}/{tag[2]}{tag[3]}>",) if tag else ()
-    return Dialect(name="generic", calls=(json_form(opening, *closings),), reads_bare_json=True)
+    style = generic_style(opening, "".join(closings), template)
+    return Dialect(name="generic", calls=(json_form(opening, *closings),), reads_bare_json=True, style=style)

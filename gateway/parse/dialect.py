@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from gateway.parse.block_calls import BlockCalls, ReadBlock
+from gateway.parse.call_style import BARE_CALL, CallStyle
 from gateway.parse.header_calls import HeaderCall, NameOf
 from gateway.parse.json_calls import JsonCalls
 from gateway.parse.reader import CallReader
@@ -48,8 +49,8 @@ class Dialect:
     """Markers inside of sections, which the readers look for."""
     tokens: tuple[str, ...] = ()
     """Control tokens that some markers consist of."""
-    call_prefix: str = ""
-    """What a call in JSON begins with when it is forced; JSON alone where the family has no such form."""
+    style: CallStyle = BARE_CALL
+    """How a forced call is written."""
     is_harmony: bool = False
     """Whether the answer is made of messages with headers, which have a parser of their own."""
 

@@ -40,7 +40,6 @@ KNOWN_TAGS = (
 HERMES = Dialect(
     name="hermes",
     calls=(sniffed_form("<tool_call>", ("</tool_call>",), block_form("<tool_call>", ("</tool_call>",), read_markup)),),
-    call_prefix="<tool_call>\n",
 )
 """ChatML models: Hermes, Qwen, GLM, Nemotron, Granite 4; what stands between the tags is JSON or markup."""
 

@@ -9,7 +9,6 @@ import re
 
 from gateway.parse.events import Event
 from gateway.parse.header_calls import HeaderCall
-from gateway.parse.json_calls import JsonCalls
 from gateway.parse.reader import CallReader, first_of, open_end
 from gateway.parse.sink import Sink
 from gateway.parse.tools import DeclaredTools
@@ -26,10 +25,9 @@ _LONGEST_HEADER = 1024
 class HarmonyParser:
     """Parser of one answer; feed it until the answer ends, then `close` it."""
 
-    def __init__(self, tools: DeclaredTools, *, prompt_tail: str = "", finals_are_calls: bool = False) -> None:
-        """Begin with an answer to a prompt that ended with `prompt_tail`; forced calls stand in the final channel."""
+    def __init__(self, tools: DeclaredTools, *, prompt_tail: str = "") -> None:
+        """Begin with an answer to a prompt that ended with `prompt_tail`."""
         self._sink = Sink(tools)
-        self._finals_are_calls = finals_are_calls
         self._held = ""
         self._channel: str | None = None  # of the message whose content comes; None in a header
         self._call: CallReader | None = None
@@ -80,8 +78,6 @@ class HarmonyParser:
         if recipient:
             name = recipient[1].removeprefix("functions.")
             self._call = HeaderCall(self._sink, f"to={recipient[1]} ", _ENDS, lambda _header: name)
-        elif self._finals_are_calls and self._channel == "final":
-            self._call = JsonCalls(self._sink, "", is_tentative=True)
 
     def _content(self) -> bool:
         found = first_of(self._held, _ENDS)

@@ -22,5 +22,5 @@ class Parser(Protocol):
 def parser_for(dialect: Dialect, tools: DeclaredTools, *, prompt_tail: str) -> Parser:
     """Make the parser of one answer, whose prompt ended with `prompt_tail`."""
     if dialect.is_harmony:
-        return HarmonyParser(tools, prompt_tail=prompt_tail, finals_are_calls=dialect.reads_bare_json)
+        return HarmonyParser(tools, prompt_tail=prompt_tail)
     return AnswerParser(dialect, tools, prompt_tail=prompt_tail)

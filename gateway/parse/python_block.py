@@ -5,6 +5,7 @@ The text is parsed, never run; only literals count as values.
 
 import ast
 import warnings
+from typing import Any
 
 from gateway.parse.block_calls import Calls, as_json
 from gateway.parse.reader import NotACallError
@@ -12,6 +13,7 @@ from gateway.parse.tools import DeclaredTools
 
 _LONGEST_CODE = 16 << 10
 """Python's own parser takes a millisecond for so much."""
+_WORDS = {"true": True, "false": False, "null": None}
 _CODE_TOOLS = ("python", "ipython", "code_interpreter")
 
 
@@ -65,12 +67,24 @@ def _call(node: ast.expr, tools: DeclaredTools) -> tuple[str, str]:
     parameters = list(properties) if isinstance(properties, dict) else []
     if len(node.args) > len(parameters):
         raise NotACallError
-    arguments = {key: ast.literal_eval(value) for key, value in zip(parameters, node.args, strict=False)}
+    arguments = {key: _value(value) for key, value in zip(parameters, node.args, strict=False)}
     for keyword in node.keywords:
         if keyword.arg is None:
             raise NotACallError
-        arguments[keyword.arg] = ast.literal_eval(keyword.value)
+        arguments[keyword.arg] = _value(keyword.value)
     return name, as_json(arguments)
+
+
+def _value(node: ast.expr) -> Any:
+    """Give a literal's value, where the words of JSON count as Python's."""
+    return ast.literal_eval(_JsonWords().visit(node))
+
+
+class _JsonWords(ast.NodeTransformer):
+    """Puts constants in the place of `true`, `false` and `null`."""
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:  # ast's own name for it
+        return ast.Constant(_WORDS[node.id]) if node.id in _WORDS else node
 
 
 def _name(node: ast.expr) -> str:

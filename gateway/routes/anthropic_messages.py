@@ -47,7 +47,7 @@ def anthropic_message_routes(worker: Worker) -> Blueprint:
             grammar=asked.constraint.grammar,
             dialect=asked.constraint.dialect,
             tells_prefill=bool(body.stream),
-            max_calls=1 if (body.tool_choice or ToolChoiceItem()).disable_parallel_tool_use else None,
+            max_calls=asked.most_calls,
         )
         answer = await begin(worker.jobs, current_request(), generation)
         writer = MessageWriter(body.model or "")
@@ -100,6 +100,7 @@ class _Asked:
     model: ServedModel
     prompt: ChatPrompt
     constraint: Constraint
+    most_calls: int | None
 
 
 async def _asked(worker: Worker, body: CountTokensRequest) -> _Asked:
@@ -113,10 +114,12 @@ async def _asked(worker: Worker, body: CountTokensRequest) -> _Asked:
     model.check_renders()
     think = chat_think(model, think)  # a model that cannot think is not told to, and nobody is refused for asking
     shown = tuple(dict(tool) for tool in choice.shown)
+    most_calls = 1 if (body.tool_choice or ToolChoiceItem()).disable_parallel_tool_use else None
     return _Asked(
         model=model,
         prompt=ChatPrompt(messages=conversation(model, said), tools=shown, think=think),
-        constraint=constraint(choice, grammar, model, thinks=model.thinks(think)),
+        constraint=constraint(choice, grammar, model, thinks=model.thinks(think), most_calls=most_calls),
+        most_calls=most_calls,
     )
 
 

@@ -24,13 +24,16 @@ from gateway.routes.chat import conversation
 from gateway.routes.openai_sampling import biased, sampling_options, stop_words
 from gateway.routes.reading import EOF, current_request, read_body
 from gateway.wire import fields
-from gateway.wire.grammars import TEXT_KINDS, behind_thinking, call_grammar, schema_grammar, text_grammar
+from gateway.wire.forced_calls import call_grammar
+from gateway.wire.grammars import TEXT_KINDS, behind_thinking, schema_grammar, text_grammar
 from gateway.wire.openai import EVENT_STREAM, JSON, NO_USAGE, Usage, usage_of
 from gateway.wire.openai_chat import ChatCompletionWriter
 from gateway.wire.openai_messages import as_systems, chat_messages
 from gateway.wire.openai_requests import ChatCompletionRequest, ResponseFormat
 from gateway.wire.tool_choice import ToolChoice, read_tool_choice
 from gateway.worker import Worker
+
+_MOST_FORCED_CALLS = 16
 
 
 def openai_chat_routes(worker: Worker) -> Blueprint:
@@ -79,7 +82,10 @@ def _generation(
     think: bool | str | None,  # noqa: FBT001  # the wire's own type
 ) -> Generation:
     choice = read_tool_choice(body.tool_choice, body.tools or ())
-    answer = constraint(choice, response_grammar(body.response_format), model, thinks=model.thinks(think))
+    most_calls = 1 if body.parallel_tool_calls is False else None
+    answer = constraint(
+        choice, response_grammar(body.response_format), model, thinks=model.thinks(think), most_calls=most_calls
+    )
     options = request_options(model.installed.parameters, _options(body)).clamped(model.spec.n_ctx_train)
     return Generation(
         model=model,
@@ -93,7 +99,7 @@ def _generation(
         grammar=answer.grammar,
         dialect=answer.dialect,
         top_logprobs=fields.n_top_logprobs(wanted=body.logprobs, n_top=body.top_logprobs),
-        max_calls=1 if body.parallel_tool_calls is False else None,
+        max_calls=most_calls,
     )
 
 
@@ -106,16 +112,23 @@ class Constraint:
     """None: the model's own."""
 
 
-def constraint(choice: ToolChoice, grammar: Grammar | None, model: ServedModel, *, thinks: bool) -> Constraint:
-    """Give the constraint of an answer: a forced call, which is written in JSON, or else the format asked for.
+def constraint(
+    choice: ToolChoice, grammar: Grammar | None, model: ServedModel, *, thinks: bool, most_calls: int | None
+) -> Constraint:
+    """Give the constraint of an answer: forced calls, at most `most_calls`, or else the format asked for.
 
     Raises:
         InvalidRequest: a schema cannot be used.
     """
     if not choice.forced:
         return Constraint(behind_thinking(grammar, model.dialect, thinks=thinks))
-    forced = behind_thinking(call_grammar(choice.forced), model.dialect, thinks=thinks)
-    return Constraint(forced, replace(model.dialect, calls=(), reads_bare_json=True))
+    dialect = model.dialect
+    most_calls = 1 if choice.is_named else most_calls or _MOST_FORCED_CALLS
+    calls = call_grammar(dialect.style, choice.forced, most_calls=most_calls, thinks=thinks)
+    if not dialect.is_harmony:  # there, thinking is in the calls' own markup
+        calls = behind_thinking(calls, dialect, thinks=thinks) or calls
+    reads_them = dialect.calls or dialect.is_harmony
+    return Constraint(calls, None if reads_them else replace(dialect, reads_bare_json=True))
 
 
 def response_grammar(response_format: ResponseFormat | None) -> Grammar | None:

@@ -116,7 +116,8 @@ def _generation(exchange: _Exchange, model: ServedModel, options: RequestOptions
     checks.check_tools(model, list(tools))
     model.check_renders()
     choice = read_tool_choice(body.tool_choice, tools)
-    answer = constraint(choice, _grammar(body), model, thinks=model.thinks(think))
+    most_calls = 1 if body.parallel_tool_calls is False else None
+    answer = constraint(choice, _grammar(body), model, thinks=model.thinks(think), most_calls=most_calls)
     instructions = [ChatMessage(role="system", content=body.instructions)] if body.instructions else []
     return Generation(
         model=model,
@@ -129,7 +130,7 @@ def _generation(exchange: _Exchange, model: ServedModel, options: RequestOptions
         keep_alive_s=fields.parse_keep_alive_s(body.keep_alive),
         grammar=answer.grammar,
         dialect=answer.dialect,
-        max_calls=1 if body.parallel_tool_calls is False else None,
+        max_calls=most_calls,
     )
 
 

@@ -1,10 +1,10 @@
 """What an answer must match, from the ways in which the API families ask for it.
 
 Native: `format` is "json", a JSON Schema, or `{"type": "regex" | "lark" | "gbnf", "grammar": "…"}`, where a regular
-expression may stand under `pattern`. OpenAI: `response_format`, and `tool_choice` where it forces a call.
+expression may stand under `pattern`. OpenAI: `response_format`. What forces a call is in `forced_calls`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -65,16 +65,6 @@ def schema_grammar(schema: Mapping[str, Any] | None) -> Grammar:
         raise InvalidRequest(f"the schema cannot be used: {error}") from error
 
 
-def call_grammar(tools: Sequence[Mapping[str, Any]]) -> Grammar:
-    """Make a grammar of one call, in JSON, of one of these tools.
-
-    Raises:
-        InvalidRequest: a tool's parameters cannot be written as JSON.
-    """
-    calls = [_call_schema(tool["function"]) for tool in tools]
-    return schema_grammar(calls[0] if len(calls) == 1 else {"anyOf": calls})
-
-
 def behind_thinking(grammar: Grammar | None, dialect: Dialect, *, thinks: bool) -> Grammar | None:
     """Let a grammar begin behind the thinking of an answer, if there is any."""
     if grammar is None:
@@ -85,13 +75,3 @@ def behind_thinking(grammar: Grammar | None, dialect: Dialect, *, thinks: bool) 
         return grammar
     tags = dialect.thinking[0]
     return msgspec.structs.replace(grammar, thinking=(tags.opening, tags.closing))
-
-
-def _call_schema(function: Mapping[str, Any]) -> dict[str, Any]:
-    parameters = function.get("parameters") or {"type": "object", "properties": {}}
-    return {
-        "type": "object",
-        "properties": {"name": {"const": function["name"]}, "arguments": parameters},
-        "required": ["name", "arguments"],
-        "additionalProperties": False,
-    }

@@ -17,7 +17,9 @@ class ToolChoice:
     shown: Tools = ()
     """What the model is told of."""
     forced: Tools = ()
-    """The answer must be a call of one of these; empty: it may be anything."""
+    """The answer must be calls of these; empty: it may be anything."""
+    is_named: bool = False
+    """Whether one was named, which is called once."""
 
 
 def read_tool_choice(value: Any, tools: Sequence[Mapping[str, Any]]) -> ToolChoice:
@@ -54,7 +56,7 @@ def _by_object(value: Mapping[str, Any], tools: Tools) -> ToolChoice:
         return read_tool_choice(allowed.get("mode", "auto"), shown)
     if kind != "function":
         raise InvalidRequest('tool_choice.type must be "function" or "allowed_tools"')
-    return ToolChoice(tools, (_named(_name(value), tools),))
+    return ToolChoice(tools, (_named(_name(value), tools),), is_named=True)
 
 
 def _name(value: Any) -> str:

@@ -217,6 +217,51 @@ def test_openai_chat_forced_call_is_enforced_by_grammar(v1: openai.OpenAI, choic
     reply = v1.chat.completions.create(
         model="tiny", messages=hello, tools=cast("Any", [tool]), tool_choice=choice, temperature=0, max_tokens=400
     ).choices[0]
+    calls = _calls(reply.message)
+    assert (reply.finish_reason, {call.function.name for call in calls}) == ("tool_calls", {"get_weather"})
+    assert all(json.loads(call.function.arguments)["city"] in {"Paris", "Oslo"} for call in calls)
+    assert choice == "required" or len(calls) == 1
+
+
+MARKUPS = {
+    "list": '[TOOL_CALLS] [{"name": ',
+    "named": "[TOOL_CALLS]{{ .Function.Name }}[ARGS]",
+    "coder": "<tool_call><function=",
+    "pairs": "<tool_call>{{ .Function.Name }}<arg_key>",
+    "braced": "<|tool_call>call:<tool_call|>",
+    "python": "<|tool_call_start|>[",
+    "harmony": "<|start|>assistant<|channel|>commentary<|message|>",
+    "other": '<go>{"name": ',
+}
+
+
+@pytest.mark.parametrize("markup", sorted(MARKUPS))
+def test_forced_call_in_each_family_s_markup(client: ollama.Client, v1: openai.OpenAI, markup: str) -> None:
+    """A model is made to write calls as its template writes them, and they are read."""
+    template = (
+        "{{ range .Messages }}{{ .Role }}: {{ .Content }}\n{{ if .ToolCalls }}{{ range .ToolCalls }}"
+        "%s{{ end }}{{ end }}{{ end }}{{ .Tools }}assistant:"
+    )
+    client.create(f"writes-{markup}", from_="tiny", template=template % MARKUPS[markup])
+    properties = {
+        "city": {"enum": ["Paris", "Oslo"]},
+        "days": {"type": "integer", "minimum": 1, "maximum": 9},
+        "exact": {"type": "boolean"},
+    }
+    schema = {"type": "object", "properties": properties, "required": ["city", "exact", "days"]}
+    tool = {"type": "function", "function": {"name": "get_weather", "parameters": schema}}
+    reply = v1.chat.completions.create(
+        model=f"writes-{markup}",
+        messages=[{"role": "user", "content": "Hello"}],
+        tools=cast("Any", [tool]),
+        tool_choice={"type": "function", "function": {"name": "get_weather"}},
+        seed=1,
+        max_tokens=400,
+        reasoning_effort="none",
+    ).choices[0]
     (call,) = _calls(reply.message)
+    arguments = json.loads(call.function.arguments)
     assert (reply.finish_reason, call.function.name) == ("tool_calls", "get_weather")
-    assert json.loads(call.function.arguments)["city"] in {"Paris", "Oslo"}
+    assert arguments["city"] in {"Paris", "Oslo"}
+    assert (type(arguments["days"]), type(arguments["exact"])) == (int, bool)
+    client.delete(f"writes-{markup}")

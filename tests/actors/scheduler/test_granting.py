@@ -223,6 +223,66 @@ def test_request_whose_options_fit_no_host_does_not_unload_what_runs(stage: Stag
     assert drained(stage) == []
 
 
+# Inspections.
+
+
+def test_inspection_waits_for_no_slot(stage: Stage) -> None:
+    """All slots are taken and others wait for one: it goes to the runner all the same, and takes nobody's place."""
+    runner_id = stage.run_model(model())
+    n_slots = stage.runner(runner_id).plan.n_slots
+    for number in range(n_slots + 2):
+        stage.submit(f"job-{number}")
+    assert isinstance(stage.submit("count", kind=JobKind.INSPECT)[-1], Granted)
+    stage.finish(runner_id, "job-0")
+    stage.finish(runner_id, "count")
+    granted = [each.job_id for each in stage.sent("gw", Granted)]
+    assert granted == [*(f"job-{number}" for number in range(n_slots)), "count", f"job-{n_slots}"]
+    assert stage.runner(runner_id).n_slotless == 0
+
+
+def test_inspection_takes_no_slot_from_others(stage: Stage) -> None:
+    """As many generations as there are slots run beside it, and its time teaches nothing about theirs."""
+    runner_id = stage.run_model(model())
+    stage.submit("count", kind=JobKind.INSPECT)
+    for number in range(stage.runner(runner_id).plan.n_slots):
+        assert isinstance(stage.submit(f"job-{number}")[-1], Granted)
+    assert not stage.runner(runner_id).has_free_slot
+    usual_s = stage.core.world.records[model().key].usual_s
+    stage.pass_time(50)
+    stage.finish(runner_id, "count")
+    assert stage.core.world.records[model().key].usual_s == usual_s
+
+
+def test_inspection_takes_the_model_as_it_is_loaded(stage: Stage) -> None:
+    """Other load options make nobody reload: a prompt has the same tokens."""
+    stage.run_model(model(), num_ctx=2048)
+    assert isinstance(stage.submit("count", kind=JobKind.INSPECT, num_ctx=8192)[-1], Granted)
+    assert len(stage.started()) == 1
+
+
+def test_inspection_loads_a_model_that_nobody_has(stage: Stage) -> None:
+    """It waits for the load and is served with it; its runner does not expire meanwhile."""
+    stage.submit("count", kind=JobKind.INSPECT, keep_alive_s=0.0)
+    [start] = stage.started()
+    stage.come_up(start.runner_id)
+    assert [each.job_id for each in stage.sent("gw", Granted)] == ["count"]
+    stage.pass_time(5)
+    assert drained(stage) == []
+    stage.finish(start.runner_id, "count")
+    assert drained(stage) == [start.runner_id]
+
+
+def test_inspections_beyond_what_a_runner_takes_wait_for_each_other(stage: Stage) -> None:
+    """Each that ends lets the next in; one whose client leaves waits no longer."""
+    runner_id = stage.run_model(model())
+    for number in range(66):
+        stage.submit(f"count-{number}", kind=JobKind.INSPECT)
+    assert len(stage.sent("gw", Granted)) == 64
+    stage.cancel("count-64")
+    stage.finish(runner_id, "count-3")
+    assert stage.sent("gw", Granted)[-1].job_id == "count-65"
+
+
 # Keep-alive.
 
 

@@ -35,6 +35,8 @@ REQUESTS: list[tuple[ModelSpec, JobKind, int | None, float | None]] = [
     (SMALL, JobKind.GENERATE, 8192, None),
     (SMALL, JobKind.GENERATE, None, 0.0),
     (SMALL, JobKind.LOAD, None, 1e10),
+    (SMALL, JobKind.INSPECT, None, None),
+    (LARGE, JobKind.INSPECT, 8192, 0.0),
     (LARGE, JobKind.GENERATE, None, None),
     (LARGE, JobKind.GENERATE, None, 5.0),
     (LARGE, JobKind.LOAD, None, None),

@@ -321,7 +321,7 @@ class Troupe:
             self._runner_starts(runner_id, runner, message)
 
     def _runner_starts(self, runner_id: str, runner: FakeRunner, message: Start) -> None:
-        assert len(runner.jobs) <= runner.order.plan.n_slots
+        assert sum(self._needs_slot(job_id) for job_id in runner.jobs) <= runner.order.plan.n_slots
         held = runner.jobs.get(message.job_id)
         if max(held.attempt if held else 0, runner.ended.get(message.job_id, 0)) >= message.attempt:
             return
@@ -332,6 +332,10 @@ class Troupe:
         runner.jobs[message.job_id] = JobRef(message.job_id, message.attempt, message.gateway_id)
         if runner.state is not RunnerState.READY:
             self.end_job(runner_id, message.job_id, Outcome.FAILED)
+
+    def _needs_slot(self, job_id: str) -> bool:
+        submits = (gateway.submits.get(job_id) for gateway in self.gateways.values())
+        return any(submit is not None and submit.kind is JobKind.GENERATE for submit in submits)
 
     def _forget_lines(self, peer: str) -> None:
         self.to_core.pop(peer, None)

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from actors.errors import DecodeFailed
-from actors.messages.job import ChatMessage, ChatPrompt, JobBody, ToolCall, ToolFunction
+from actors.messages.job import ChatMessage, ChatPrompt, Grammar, GrammarKind, JobBody, ToolCall, ToolFunction
 from actors.messages.runner_to_gateway import DoneReason
+from gateway.parse.call_style import CallStyle
+from gateway.wire.forced_calls import call_grammar
 from tests.gateway.conftest import RunningGateway
 from tests.support.stub_backend import Log, StubBackend, StubJob
 
@@ -158,36 +160,37 @@ async def test_chat_completion_refuses_in_its_own_shape(
     assert (response.status_code, response.json()) == (status, error)
 
 
-TOOLS = [{"type": "function", "function": {"name": name, "parameters": {"type": "object"}}} for name in ("f", "g")]
-CALL_F = {
-    "type": "object",
-    "properties": {"name": {"const": "f"}, "arguments": {"type": "object"}},
-    "required": ["name", "arguments"],
-    "additionalProperties": False,
-}
+TOOLS: list[dict[str, Any]] = [
+    {"type": "function", "function": {"name": name, "parameters": {"type": "object"}}} for name in ("f", "g")
+]
 
 
 @pytest.mark.parametrize(
-    ("choice", "n_tools", "schema"),
+    ("choice", "n_tools", "forced"),
     [
-        (None, 2, None),
-        ("auto", 2, None),
-        ("none", 0, None),
-        ("required", 2, {"anyOf": [CALL_F, CALL_F | {"properties": CALL_F["properties"] | {"name": {"const": "g"}}}]}),  # type: ignore[operator]
-        ({"type": "function", "function": {"name": "f"}}, 2, CALL_F),
-        ({"type": "allowed_tools", "mode": "required", "tools": [{"type": "function", "name": "f"}]}, 1, CALL_F),
+        (None, 2, ("", 0)),
+        ("auto", 2, ("", 0)),
+        ("none", 0, ("", 0)),
+        ("required", 2, ("fg", 16)),
+        ({"type": "function", "function": {"name": "f"}}, 2, ("f", 1)),
+        ({"type": "allowed_tools", "mode": "required", "tools": [{"type": "function", "name": "f"}]}, 1, ("f", 16)),
     ],
 )
 async def test_chat_completion_forces_calls_by_grammar(
-    gateway: RunningGateway, bodies: Log[JobBody], choice: object, n_tools: int, schema: object
+    gateway: RunningGateway, bodies: Log[JobBody], choice: object, n_tools: int, forced: tuple[str, int]
 ) -> None:
-    """A tool choice hides tools, or makes the runner accept nothing but a call."""
+    """A tool choice hides tools, or makes the runner accept nothing but calls: of any of them, or one of one."""
     request = {"model": "tiny-tools", "messages": HI, "tools": TOOLS, "tool_choice": choice}
     assert (await gateway.post(CHAT, request)).status_code == 200
+    assert (await gateway.post(CHAT, request | {"parallel_tool_calls": False})).status_code == 200
+    hermes = CallStyle(opening="<tool_call>", closing="</tool_call>")
+    tools = [tool for tool in TOOLS if tool["function"]["name"] in forced[0]]
+    wanted = call_grammar(hermes, tools, most_calls=forced[1]).text if tools else None
+    alone = call_grammar(hermes, tools, most_calls=1).text if tools else None
+    assert [each.grammar and each.grammar.text for each in bodies.items] == [wanted, alone]
     body = bodies.items[0]
     assert isinstance(body.prompt, ChatPrompt)
     assert len(body.prompt.tools) == n_tools
-    assert (body.grammar and json.loads(body.grammar.text)) == schema
     assert body.grammar is None or body.grammar.thinking == ("<think>", "</think>")
 
 
@@ -211,15 +214,26 @@ async def test_chat_completion_refuses_bad_values(gateway: RunningGateway, field
     assert text in response.json()["error"]["message"]
 
 
-async def test_chat_completion_forced_call_is_read_from_json(gateway: RunningGateway, backend: StubBackend) -> None:
-    """A forced call is JSON alone, behind whatever the model thought."""
+async def test_chat_completion_forced_call_is_in_the_family_s_markup(
+    gateway: RunningGateway, backend: StubBackend
+) -> None:
+    """The runner is told to write it as the model's template does, behind whatever the model thinks."""
+    grammars: list[Grammar | None] = []
 
     async def plan(job: StubJob) -> None:
-        await job.say("<think>hm</think>", '{"name": "f", ', '"arguments": {"a": 1}}')
+        assert job.body is not None
+        grammars.append(job.body.grammar)
+        await job.say("<think>hm</think>", '<tool_call>\n{"name": "f", ', '"arguments": {"a": 1}}\n</tool_call>')
 
     backend.plan = plan
     request = {"model": "tiny-tools", "messages": HI, "tools": TOOLS, "tool_choice": "required"}
     choice = (await gateway.post(CHAT, request)).json()["choices"][0]
+    (grammar,) = grammars
+    assert grammar is not None
+    assert (grammar.kind, grammar.thinking) == (GrammarKind.FORM, ("<think>", "</think>"))
+    assert grammar.text.startswith(
+        '{"type":"row","parts":[{"type":"row","parts":[{"type":"words","text":"<tool_call>"}'
+    )
     assert choice["finish_reason"] == "tool_calls"
     assert choice["message"]["tool_calls"][0]["function"] == {"name": "f", "arguments": '{"a":1}'}
 

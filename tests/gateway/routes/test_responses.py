@@ -188,7 +188,7 @@ async def test_response_offers_functions_alone(gateway: RunningGateway, bodies: 
     assert isinstance(body.prompt, ChatPrompt)
     assert [tool["function"]["name"] for tool in body.prompt.tools] == ["n.f", "f"]
     assert body.grammar is not None
-    assert '"n.f"' in body.grammar.text
+    assert '\\"n.f\\"' in body.grammar.text
 
 
 @pytest.mark.parametrize(
