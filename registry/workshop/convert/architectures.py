@@ -32,10 +32,8 @@ class Recipe:
     """Beginnings of names that a GGUF does without."""
     describe: Callable[[Configuration, gguf.GGUFWriter], None] = lambda _config, _writer: None
     """Writes what this architecture has beside the common parameters."""
-    prefixed: bool = False
-    """Whether names lack the `model.` in front that gguf's map knows."""
     cuts_vocabulary: bool = False
-    """Whether the weights' rows behind the last token are cut off."""
+    """Whether rows of the weights and added tokens are cut to the shorter of both."""
     computed: Callable[[Configuration], Iterator[tuple[str, Tensor]]] = lambda _config: iter(())
     """Gives tensors that are computed from the configuration."""
 
@@ -123,9 +121,9 @@ RECIPES: Mapping[str, Recipe] = {
     "LlamaForCausalLM": _LLAMA,
     "MistralForCausalLM": _LLAMA,
     "Qwen2ForCausalLM": Recipe(gguf.MODEL_ARCH.QWEN2),
-    "Qwen2Model": Recipe(gguf.MODEL_ARCH.QWEN2, prefixed=True),
+    "Qwen2Model": Recipe(gguf.MODEL_ARCH.QWEN2),
     "Qwen3ForCausalLM": Recipe(gguf.MODEL_ARCH.QWEN3),
-    "Qwen3Model": Recipe(gguf.MODEL_ARCH.QWEN3, prefixed=True),
+    "Qwen3Model": Recipe(gguf.MODEL_ARCH.QWEN3),
     "GemmaForCausalLM": Recipe(gguf.MODEL_ARCH.GEMMA, _gemma, _GEMMA, _describe_gemma),
     "Gemma2ForCausalLM": Recipe(gguf.MODEL_ARCH.GEMMA2, _gemma, _GEMMA, _describe_gemma),
     "Gemma3ForCausalLM": Recipe(gguf.MODEL_ARCH.GEMMA3, _gemma, _GEMMA, _describe_gemma, cuts_vocabulary=True),

@@ -1,6 +1,7 @@
 """Safetensors folders to GGUF: the tensors of known models byte for byte, and models that llama.cpp loads."""
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -120,13 +121,47 @@ def test_convert_bert_gives_the_tensors_of_the_original(store: Store, minilm_ggu
     assert set(before) == set(after)
     assert all(before[name].tobytes() == after[name].tobytes() for name in before)
     converted = read_gguf(made, long_arrays=True)
-    for key in ("tokens", "token_type", "cls_token_id", "seperator_token_id", "unknown_token_id", "padding_token_id"):
-        assert converted.metadata.get(f"tokenizer.ggml.{key}") == original.metadata.get(f"tokenizer.ggml.{key}"), key
-    assert converted.value("pooling_type") == original.value("pooling_type")
-    assert converted.value("attention.causal") is False
+    described = {key for key in original.metadata if key.startswith(("bert.", "tokenizer.ggml."))} - {
+        "tokenizer.ggml.pre"  # chooses nothing among word pieces
+    }
+    assert {key: converted.metadata.get(key) for key in described} == {key: original.metadata[key] for key in described}
     model = _loaded(store)
-    assert model.n_vocab == 30522
+    reference = Model(str(minilm_gguf), LoadPlan(num_ctx=64, n_slots=1))
+    for text in ("Why is the sky blue?", "Été 42 世界, naïve re-embedding!", "", "x" * 200):
+        assert model.tokenize(text, add_special=True) == reference.tokenize(text, add_special=True)
     model.close()
+    reference.close()
+
+
+@pytest.mark.parametrize("lowercase", [True, False])
+def test_convert_bert_keeps_case_where_the_original_does(
+    store: Store, minilm_gguf: Path, tmp_path: Path, *, lowercase: bool
+) -> None:
+    """Cased models see capitals as what they are; llama.cpp makes everything lower-case unless told."""
+    _write_bert_folder(tmp_path, minilm_gguf)
+    path = tmp_path / "tokenizer.json"
+    description = json.loads(path.read_text())
+    path.write_text(json.dumps({**description, "normalizer": {"type": "BertNormalizer", "lowercase": lowercase}}))
+    shutil.rmtree(tmp_path / "1_Pooling")
+    _made(store, tmp_path)
+    made = read_gguf(store.resolve("made").weights_path)
+    assert made.metadata["tokenizer.ggml.normalizer.lowercase"] is lowercase
+    assert made.value("pooling_type") == 1, "without a word about it, the mean"
+    model = _loaded(store)
+    assert (model.tokenize("SKY", add_special=True) == model.tokenize("sky", add_special=True)) is lowercase
+    model.close()
+
+
+def test_convert_bare_model_is_converted_like_a_whole_one(store: Store, tiny_gguf: Path, tmp_path: Path) -> None:
+    """Embedding models are often saved without the head, and then without `model.` before each name."""
+    _write_folder(tmp_path, tiny_gguf, "Qwen3ForCausalLM", {"head_dim": 32}, ("self_attn.q_norm", "self_attn.k_norm"))
+    content = (tmp_path / "model.safetensors").read_bytes()
+    (tmp_path / "model.safetensors").write_bytes(content.replace(b'"model.', b'      "'))
+    (tmp_path / "1_Pooling").mkdir()
+    (tmp_path / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode_lasttoken": True}))
+    _made(store, tmp_path)
+    assert read_gguf(store.resolve("made").weights_path).value("pooling_type") == 3
+    _loaded(store).close()
 
 
 @pytest.mark.parametrize(
@@ -261,9 +296,16 @@ def _write_bert_folder(folder: Path, source: Path) -> None:
         "pad_token": "[PAD]",
         "mask_token": "[MASK]",
     }
+    begin, end = {"SpecialToken": {"id": "[CLS]"}}, {"SpecialToken": {"id": "[SEP]"}}
     description = {
         "model": {"type": "WordPiece", "vocab": {token: index for index, token in enumerate(plain)}},
         "added_tokens": [{"id": plain.index(text), "content": text, "special": True} for text in special.values()],
+        "normalizer": {"type": "BertNormalizer", "lowercase": True},
+        "post_processor": {
+            "type": "TemplateProcessing",
+            "single": [begin, {"Sequence": {"id": "A"}}, end],
+            "pair": [begin, {"Sequence": {"id": "A"}}, end, {"Sequence": {"id": "B"}}, end],
+        },
     }
     (folder / "tokenizer.json").write_text(json.dumps(description))
     (folder / "tokenizer_config.json").write_text(json.dumps(special))
