@@ -13,7 +13,7 @@ from actors.errors import (
 )
 from registry.digests import digest_of, hex_of, parse_digest
 from registry.download.download import Download
-from registry.download.incoming import check_room
+from registry.download.incoming import check_room, incoming_path, progress_of
 from registry.download.source import Source, refusal
 from registry.manifests import LONGEST_MANIFEST_BYTES, MANIFEST, Layer, Manifest, go_json
 from registry.names import ModelName
@@ -95,7 +95,7 @@ class _ModelPull:
         assert self._manifest is not None  # fetched before  # noqa: S101
         layers = blobs_of(self._manifest)
         missing = [layer for layer in layers if not self._is_here(layer)]
-        check_room(self._store.blobs.made_folder(), sum(layer.size for layer in missing))
+        check_room(self._store.blobs.made_folder(), sum(map(self._missing_bytes, missing)))
         for layer in layers:
             for completed in self._fetch(layer):
                 yield Progress(
@@ -117,6 +117,11 @@ class _ModelPull:
         if size not in {None, layer.size}:
             raise InvalidManifest(f"the manifest gives {layer.size} bytes for {layer.digest}, which has {size}")
         return size is not None
+
+    def _missing_bytes(self, layer: Layer) -> int:
+        """Give how much of a blob has still to come, after an earlier attempt."""
+        blobs = self._store.blobs
+        return layer.size - progress_of(incoming_path(blobs.folder, blobs.path(layer.digest).name), layer.size)
 
     def _fetch(self, layer: Layer) -> Iterator[int]:
         if not self._is_here(layer):
