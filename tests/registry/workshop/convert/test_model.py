@@ -16,7 +16,14 @@ from registry.gguf import read_gguf
 from registry.store import Store
 from runners.llama.binding import start_backend
 from runners.llama.model import Model
-from tests.support.safetensors import Tensors, tensors_of, unmade_llama, write_byte_level_tokenizer, write_safetensors
+from tests.support.safetensors import (
+    Tensors,
+    metadata_of,
+    tensors_of,
+    unmade_llama,
+    write_byte_level_tokenizer,
+    write_safetensors,
+)
 
 pytestmark = [pytest.mark.model, pytest.mark.processes]
 
@@ -41,7 +48,7 @@ def test_convert_llama_gives_the_tensors_and_tokens_of_the_original(
     statuses = _made(store, tmp_path)
     assert "converting model" in statuses
     made = store.resolve("made")
-    converted = read_gguf(made.weights_path, long_arrays=True)
+    converted, known = read_gguf(made.weights_path), metadata_of(made.weights_path)
     before, after = tensors_of(tiny_gguf), tensors_of(made.weights_path)
     assert set(before) == set(after)
     assert all(before[name].tobytes() == after[name].tobytes() for name in before)
@@ -49,9 +56,7 @@ def test_convert_llama_gives_the_tensors_and_tokens_of_the_original(
         tensor.name: tensor.type_name for tensor in original.tensors
     }
     differing = {
-        key: (value, converted.metadata.get(key))
-        for key, value in original.metadata.items()
-        if converted.metadata.get(key) != value
+        key: (value, known.get(key)) for key, value in metadata_of(tiny_gguf).items() if known.get(key) != value
     }
     assert set(differing) <= {"general.name", "general.description", "general.license"}
     assert (made.config.model_family, made.config.file_type, made.config.model_type) == ("llama", "F16", "2.00M")
@@ -113,18 +118,17 @@ def test_convert_gemma_adds_one_to_its_norms(store: Store, tiny_gguf: Path, tmp_
 
 def test_convert_bert_gives_the_tensors_of_the_original(store: Store, minilm_gguf: Path, tmp_path: Path) -> None:
     """MiniLM taken apart and converted again has the same bytes and pools as before."""
-    original = read_gguf(minilm_gguf, long_arrays=True)
     _write_bert_folder(tmp_path, minilm_gguf)
     _made(store, tmp_path)
     made = store.resolve("made").weights_path
     before, after = tensors_of(minilm_gguf), tensors_of(made)
     assert set(before) == set(after)
     assert all(before[name].tobytes() == after[name].tobytes() for name in before)
-    converted = read_gguf(made, long_arrays=True)
-    described = {key for key in original.metadata if key.startswith(("bert.", "tokenizer.ggml."))} - {
+    original, converted = metadata_of(minilm_gguf), metadata_of(made)
+    described = {key for key in original if key.startswith(("bert.", "tokenizer.ggml."))} - {
         "tokenizer.ggml.pre"  # chooses nothing among word pieces
     }
-    assert {key: converted.metadata.get(key) for key in described} == {key: original.metadata[key] for key in described}
+    assert {key: converted.get(key) for key in described} == {key: original[key] for key in described}
     model = _loaded(store)
     reference = Model(str(minilm_gguf), LoadPlan(num_ctx=64, n_slots=1))
     for text in ("Why is the sky blue?", "Été 42 世界, naïve re-embedding!", "", "x" * 200):
@@ -214,7 +218,7 @@ def _write_folder(
         **fields,
     }
     (folder / "config.json").write_text(json.dumps(config))
-    write_byte_level_tokenizer(folder, read_gguf(tokenizer, long_arrays=True))
+    write_byte_level_tokenizer(folder, tokenizer)
     head = int(config.get("head_dim", HIDDEN // HEADS))
     shapes: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (TOKENS, HIDDEN), "model.norm.weight": (HIDDEN,)}
     for layer in range(LAYERS):
@@ -263,7 +267,7 @@ _BERT_NAMES = {
 
 
 def _write_bert_folder(folder: Path, source: Path) -> None:
-    model = read_gguf(source, long_arrays=True)
+    model = metadata_of(source)
     tensors: Tensors = {}
     for name, values in tensors_of(source).items():
         *layer, inner, kind = name.split(".")
@@ -285,9 +289,7 @@ def _write_bert_folder(folder: Path, source: Path) -> None:
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "1_Pooling").mkdir()
     (folder / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode_mean_tokens": True}))
-    tokens, types = model.metadata["tokenizer.ggml.tokens"], model.metadata["tokenizer.ggml.token_type"]
-    assert isinstance(tokens, tuple)
-    assert isinstance(types, tuple)
+    tokens, types = model["tokenizer.ggml.tokens"], model["tokenizer.ggml.token_type"]
     plain = [_word_piece(str(token), kind == 3) for token, kind in zip(tokens, types, strict=True)]
     special = {
         "unk_token": "[UNK]",
