@@ -21,7 +21,7 @@ from actors.errors import (
     StoreUnwritable,
 )
 from registry.download.pace import Pace
-from registry.manifests import CONFIG, MANIFEST, SYSTEM, WEIGHTS
+from registry.manifests import CONFIG, MANIFEST, SYSTEM, TENSOR, WEIGHTS
 from registry.progress import Progress
 from registry.pull import pull
 from registry.remote.client import Caller, Patience
@@ -321,6 +321,16 @@ def test_pull_refuses_a_manifest_that_is_not_the_announced_one(
     remote.misbehave = lambda _asked, answer: Answer(200, {"Docker-Content-Digest": "sha256:" + "0" * 64}, answer.body)
     with pytest.raises(InvalidManifest, match="announced"):
         _pull(store, f"{remote.host}/ns/m", tmp_path)
+
+
+def test_pull_refuses_a_model_of_single_tensors_before_fetching_any(
+    store: Store, remote: WildRegistry, tmp_path: Path
+) -> None:
+    """Models for MLX are gigabytes that nothing here could load."""
+    remote.add_model("ns/m:latest", (TENSOR, b"x" * 100))
+    with pytest.raises(InvalidManifest, match="pull a GGUF of it"):
+        _pull(store, f"{remote.host}/ns/m", tmp_path)
+    assert remote.sent_bytes("/blobs/") == 0
 
 
 def test_pull_refuses_a_small_blob_with_other_bytes(store: Store, remote: WildRegistry, tmp_path: Path) -> None:
