@@ -55,7 +55,8 @@ def convert_model(folder: Folder, order: ConvertOrder, tell: Tell) -> None:
     """
     config = Configuration(folder.json("config.json", needed=True))
     recipe = recipe_for(config)
-    stored = stored_tensors(folder.matching("**/*.safetensors"))
+    config = config.of_text(recipe.defaults)
+    stored = _without_parts(stored_tensors(folder.matching("**/*.safetensors")), recipe, tell)
     vocabulary = read_vocabulary(folder)
     n_rows = _n_rows(stored, recipe, vocabulary)
     vocabulary.cut_to(n_rows, drops_added=recipe.cuts_vocabulary)
@@ -67,6 +68,18 @@ def convert_model(folder: Folder, order: ConvertOrder, tell: Tell) -> None:
     recipe.describe(config, writer)
     vocabulary.add_to(writer, folder)
     _write(writer, plans, recipe, config, tell)
+
+
+def _without_parts(stored: dict[str, Stored], recipe: Recipe, tell: Tell) -> dict[str, Stored]:
+    """Leave out the parts that are not converted, and say so."""
+    kept = (
+        {name: one for name, one in stored.items() if not name.startswith(recipe.left_out)}
+        if recipe.left_out
+        else stored
+    )
+    if len(kept) < len(stored):
+        tell.note("what sees is left out: add the GGUF of its projector with a second FROM")
+    return kept
 
 
 def _describe(writer: gguf.GGUFWriter, config: Configuration, name: str, bits: Type) -> None:
@@ -151,7 +164,7 @@ def _plans(stored: dict[str, Stored], recipe: Recipe, config: Configuration, n_r
 
 def _known_name(name: str, *, lacks_prefix: bool) -> str:
     """Give a name as gguf's map knows it; what was saved as a bare model lacks the `model.` in front."""
-    name = name.removeprefix("bert.")
+    name = name.removeprefix("bert.").removeprefix("language_model.").replace("model.language_model.", "model.", 1)
     for old, new in ((".gamma", ".weight"), (".beta", ".bias")):
         if name.endswith(old):
             name = name.removesuffix(old) + new

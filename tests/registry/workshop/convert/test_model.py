@@ -156,6 +156,28 @@ def test_convert_bert_keeps_case_where_the_original_does(
     model.close()
 
 
+@pytest.mark.parametrize("prefix", ["language_model.model.", "model.language_model."])
+def test_convert_gemma_that_sees_becomes_one_of_text(
+    store: Store, tiny_gguf: Path, tmp_path: Path, prefix: str
+) -> None:
+    """Its text part is whole, under both ways to name it, with what its configuration leaves out; the rest is told."""
+    norms = ("self_attn.q_norm", "self_attn.k_norm", "pre_feedforward_layernorm", "post_feedforward_layernorm")
+    _write_folder(
+        tmp_path, tiny_gguf, "Gemma3ForConditionalGeneration", {"head_dim": 256, "sliding_window": 32}, norms,
+        prefix=prefix, others={"vision_tower.x": (4, 4)},
+    )  # fmt: skip
+    config = json.loads((tmp_path / "config.json").read_text())
+    text = {key: config[key] for key in ("hidden_size", "intermediate_size", "num_hidden_layers", "sliding_window")}
+    text |= {"num_attention_heads": HEADS, "num_key_value_heads": KV_HEADS}
+    (tmp_path / "config.json").write_text(json.dumps({"architectures": config["architectures"], "text_config": text}))
+    statuses = _made(store, tmp_path)
+    assert any(status.startswith("what sees is left out") for status in statuses)
+    made = read_gguf(store.resolve("made").weights_path)
+    assert made.integer("attention.key_length") == 256
+    assert (made.value("rope.freq_base"), made.integer("context_length")) == (1e6, 131072)
+    _loaded(store).close()
+
+
 def test_convert_bare_model_is_converted_like_a_whole_one(store: Store, tiny_gguf: Path, tmp_path: Path) -> None:
     """Embedding models are often saved without the head, and then without `model.` before each name."""
     _write_folder(tmp_path, tiny_gguf, "Qwen3ForCausalLM", {"head_dim": 32}, ("self_attn.q_norm", "self_attn.k_norm"))
@@ -202,8 +224,9 @@ def test_convert_damaged_folder_is_refused_by_name(
 
 
 def _write_folder(
-    folder: Path, tokenizer: Path, architecture: str, fields: Mapping[str, Any], norms: tuple[str, ...]
-) -> None:
+    folder: Path, tokenizer: Path, architecture: str, fields: Mapping[str, Any], norms: tuple[str, ...], *,
+    prefix: str = "model.", others: Mapping[str, tuple[int, ...]] | None = None,
+) -> None:  # fmt: skip
     config = {
         "architectures": [architecture],
         "hidden_size": HIDDEN,
@@ -239,6 +262,7 @@ def _write_folder(
             shapes |= {
                 f"model.layers.{layer}.self_attn.{one}_proj.bias": inner[f"self_attn.{one}_proj"][:1] for one in "qkv"
             }
+    shapes = {name.replace("model.", prefix, 1): shape for name, shape in shapes.items()} | dict(others or {})
     random = np.random.default_rng(0)
     tensors = {
         name: np.full(shape, 0.5, np.float32) if "norm" in name else random.normal(0, 0.1, shape).astype(np.float32)
