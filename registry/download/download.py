@@ -128,7 +128,7 @@ class Download:
 
     def _accept(self, incoming: Incoming, digest: str) -> str:
         if self._digest and digest != self._digest:
-            digest = repair(incoming.fd, self._source, self._size_bytes, self._digest) or digest
+            digest = repair(incoming.fd, self._source, self._size_bytes, self._digest, self._pace) or digest
         if self._digest and digest != self._digest:
             incoming.discard()
             raise DigestMismatch(expected=self._digest, actual=digest)

@@ -112,7 +112,7 @@ class Fetcher:
             self._copy(reply, part, end - start)
 
     def _copy(self, reply: Reply, part: Part, n_bytes: int) -> None:
-        watch = _Trickle(self._patience.deadline_s)
+        watch = Trickle(self._patience.deadline_s)
         missing = n_bytes
         while missing:
             chunk = reply.receive(min(missing, self._pace.piece_bytes))
@@ -154,15 +154,21 @@ class Fetcher:
             raise StoreUnwritable("blobs", error.strerror or str(error)) from error
 
 
-class _Trickle:
+class Trickle:
     """Notices a peer that sends a byte now and then, which no socket's deadline does."""
 
     def __init__(self, window_s: float) -> None:
+        """Take over how long it is judged."""
         self._window_s = window_s
         self._began_at = time.monotonic()
         self._n_bytes = 0
 
     def check(self, n_bytes: int, reply: Reply) -> None:
+        """Account for bytes that have come.
+
+        Raises:
+            RegistryUnreachable: too few have.
+        """
         self._n_bytes += n_bytes
         now = time.monotonic()
         if now - self._began_at < self._window_s:
