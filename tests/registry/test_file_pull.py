@@ -159,7 +159,10 @@ def test_redirect_to_an_address_that_is_not_public_is_refused(
         _pull(store, f"http://{remote.host}/m.gguf")
 
 
-@pytest.mark.parametrize("location", ["file:///etc/passwd", "ftp://example.org/x", "http://u:p@example.org/", "x y"])
+@pytest.mark.parametrize(
+    "location",
+    ["file:///etc/passwd", "ftp://example.org/x", "http://u:p@example.org/", "x y", "http://[::1", "http://h:x"],
+)
 def test_redirect_to_something_else_is_refused(location: str, store: Store, remote: WildRegistry) -> None:
     """Only http and https without a user name are followed."""
     remote.misbehave = lambda _asked, _answer: Answer(302, {"Location": location})
