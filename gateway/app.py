@@ -1,6 +1,7 @@
 """The Quart app: routes, the checks before them, and errors in the shape of the family that was asked."""
 
 import logging
+from urllib.parse import quote
 
 from quart import Response, request
 from quart_trio import QuartTrio
@@ -151,10 +152,11 @@ def _redirect_without_slash(app: QuartTrio) -> Response | None:
     methods = app.url_map.bind("").allowed_methods(path)
     if request.method not in methods:
         return None
+    target = quote(path)  # it is anybody's text, which stands in a header and in HTML
     if request.method not in {"GET", "HEAD"}:
         response = bare(307)
     else:
-        body = f'<a href="{path}">Moved Permanently</a>.\n\n'
+        body = f'<a href="{target}">Moved Permanently</a>.\n\n'
         response = Response(body, status=301, content_type="text/html; charset=utf-8")
-    response.headers["Location"] = path
+    response.headers["Location"] = target
     return response

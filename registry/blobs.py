@@ -127,11 +127,12 @@ class Blobs:
             raise StoreUnwritable(str(self.folder), error.strerror or str(error)) from error
         return digest
 
-    def link(self, source: Path, digest: str) -> bool:
-        """Put a file that has this digest into the store without copying it; false where that cannot be.
+    def link(self, source: Path, digest: str, *, modified_ns: int) -> bool:
+        """Put a file that had this digest when it was last modified into the store without copying it.
 
-        Its blocks are shared if the file system can do that; else the blob is another name of the file, which must not
-        be changed from then on. A file that others cannot read is linked only into a folder of its own owner.
+        False where that cannot be, or the file has been modified since. Its blocks are shared if the file system can do
+        that; else the blob is another name of the file, which must not be changed from then on. A file that others
+        cannot read is linked only into a folder of its own owner.
         """
         target = self.path(digest)
         scratch = self.folder / f"sha256-{secrets.token_hex(8)}"
@@ -143,6 +144,9 @@ class Blobs:
                     return False
                 if not _cloned(file.fileno(), scratch):
                     os.link(source.resolve(), scratch)
+                if os.fstat(file.fileno()).st_mtime_ns != modified_ns:
+                    scratch.unlink()
+                    return False
             scratch.rename(target)
             sync_folder(self.folder)
         except OSError:

@@ -6,8 +6,9 @@ nested arrays, unique keys and names, shapes without overflow, and tensors that 
 and end inside the file. Tensor data is not read.
 
 Whatever a file says, reading it takes less than 50 MB and a second: what is kept is counted in bytes, and what only
-takes time (tensors, strings passed over, floats to be shortened) in numbers. Long arrays (a vocabulary) are skipped
-and kept as `Omitted` unless asked for; that makes the difference between 10 ms and 100 ms for 50,000 tokens.
+takes time (tensors, strings passed over, elements to be decoded) in numbers. Long arrays (a vocabulary) are skipped
+and kept as `Omitted` unless asked for; that makes the difference between 10 ms and 100 ms for 50,000 tokens. Asked for,
+they are kept as the JSON text that they are wanted for, an eighth of what the objects would take.
 
 Source: GGUF specification, versions 2 and 3, little-endian, and `gguf.cpp` of llama.cpp (October 2026).
 """
@@ -16,11 +17,14 @@ import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import msgspec
 
 from actors.errors import InvalidGguf
 from registry.gguf_cursor import Cursor
 from registry.gguf_types import ARRAY, BOOL, FLOAT32, SCALARS, STRING, TENSOR_TYPES, VALUE_NAMES
-from registry.numbers import shortest_float32
+from registry.numbers import plain_number, shortest_float32
 
 MAGIC = b"GGUF"
 DEFAULT_ALIGNMENT = 32
@@ -30,7 +34,9 @@ _LARGEST_VERSION = 0xFFFF  # a byte-swapped version is larger than this
 _MAX_KEYS = 1 << 16
 _MAX_TENSORS = 1 << 15  # the largest mixtures have 3,000
 _MAX_STRINGS = 1 << 21  # of all arrays together; twice what the largest vocabularies have, with their merges
-_MAX_SHORTENED = 1 << 16  # 32-bit floats of all arrays together, which take 2 us each
+_MAX_EFFORT = 1_000_000  # of decoding elements of all arrays together, 0.6 us each; Gemma's vocabulary takes 800,000
+_FLOAT_EFFORT = 4  # of a 32-bit float, unless it is whole
+_MAX_SHORT_EFFORT = 1 << 18
 _MAX_KEY_BYTES = 0xFFFF  # the specification's
 _MAX_NAME_BYTES = 63  # GGML_MAX_NAME, less the final NUL
 _MAX_DIMENSIONS = 4
@@ -38,7 +44,10 @@ _MAX_ELEMENTS = 1 << 63
 _SHORT_ARRAY = 1024  # per-layer facts are kept, vocabularies are not
 _LONGEST_STRING_BYTES = 2 << 20  # the longest chat template seen is 60 kB
 _KEPT_BYTES = 12 << 20
-_KEPT_ARRAY_BYTES = 256 << 20
+_NAMES_BYTES = 2 << 20  # of that, which arrays leave to keys and tensors
+_KEPT_ARRAY_BYTES = 14 << 20  # of JSON; the largest vocabularies, with their merges, take 9 MB
+_CHUNK = 1024
+_LONGEST_ELEMENT_BYTES = 64 << 10
 _OBJECT_BYTES = 64  # what CPython adds to a short string
 _WHOLE_WINDOW_BYTES = 4 << 20  # the header of a 50,000-token model fits into one read
 _HEAD_WINDOW_BYTES = 16 << 10
@@ -52,8 +61,17 @@ class Omitted:
     length: int
 
 
+@dataclass(frozen=True, slots=True)
+class LongArray:
+    """An array too long to keep as objects, as JSON text: whole floats without decimals, as Go prints them."""
+
+    element_type: str
+    length: int
+    json: bytes
+
+
 Scalar = int | float | bool | str
-Value = Scalar | tuple[Scalar, ...] | Omitted
+Value = Scalar | tuple[Scalar, ...] | Omitted | LongArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +124,7 @@ def read_gguf(path: Path, *, long_arrays: bool = False) -> GgufFile:
 
     Args:
         path: a regular file.
-        long_arrays: keep arrays of any length (up to a total of 256 MiB), not only short ones.
+        long_arrays: keep long arrays as JSON (up to a total of 14 MiB), too.
 
     Raises:
         InvalidGguf: the file is no GGUF file of version 2 or 3, is cut short anywhere, or contradicts itself; also when
@@ -156,7 +174,7 @@ class _Reader:
         self._kept_bytes = 0
         self._array_bytes = array_bytes
         self._strings = _MAX_STRINGS
-        self._shortened = _MAX_SHORTENED if not array_bytes else _MAX_STRINGS
+        self._effort = _MAX_EFFORT if array_bytes else _MAX_SHORT_EFFORT
 
     def read(self, *, whole: bool) -> GgufFile:
         version, n_tensors, n_keys = self._counts()
@@ -239,42 +257,63 @@ class _Reader:
             raise InvalidGguf(f"the GGUF file's metadata key {key!r} holds arrays inside an array")
         if number != STRING and number not in SCALARS:
             raise InvalidGguf(f"the GGUF file's metadata key {key!r} holds an array of the unknown type {number}")
-        if number == STRING:
-            return self._string_array(length)
-        n_bytes = length * SCALARS[number].size
-        affordable = number != FLOAT32 or length <= self._shortened
-        if not affordable or not self._keeps(length, cost_bytes=length * _OBJECT_BYTES):
-            self._cursor.skip(n_bytes)
-            return Omitted(VALUE_NAMES[number], length)
-        self._shortened -= length if number == FLOAT32 else 0
-        return tuple(self._scalar(number, key) for _ in range(length))
-
-    def _string_array(self, length: int) -> Value:
-        if length > self._strings:
+        if number == STRING and length > self._strings:
             raise InvalidGguf(f"the GGUF file announces an array of {length} strings: too many")
-        self._strings -= length
-        if length > _SHORT_ARRAY and not self._array_bytes:
-            self._cursor.skip_strings(length)
-            return Omitted("string", length)
+        self._strings -= length if number == STRING else 0
+        is_long = length > _SHORT_ARRAY
+        if length > self._effort or (is_long and not self._array_bytes):
+            return self._omitted(number, length, skipped=length)
+        return self._long(number, length) if is_long else self._short(number, length)
+
+    def _omitted(self, number: int, length: int, *, skipped: int) -> Omitted:
+        """Pass over the last elements of an array."""
+        if number == STRING:
+            self._cursor.skip_strings(skipped)
+        else:
+            self._cursor.skip(skipped * SCALARS[number].size)
+        return Omitted(VALUE_NAMES[number], length)
+
+    def _short(self, number: int, length: int) -> Value:
+        """Read an array whose elements are kept."""
         kept: list[Scalar] = []
-        for index in range(length):
-            n_bytes = self._cursor.u64()
-            if not self._keeps(length, cost_bytes=n_bytes + _OBJECT_BYTES):
-                self._cursor.skip(n_bytes)
-                self._cursor.skip_strings(length - index - 1)
-                return Omitted("string", length)
-            kept.append(self._cursor.take(n_bytes).decode(errors="replace"))
+        for n_left in range(length, 0, -1):
+            n_bytes = self._cursor.u64() if number == STRING else 0
+            if self._kept_bytes + n_bytes + _OBJECT_BYTES > _KEPT_BYTES - _NAMES_BYTES or self._effort < 0:
+                return self._rest_omitted(number, length, n_bytes, n_left)
+            self._kept_bytes += n_bytes + _OBJECT_BYTES
+            kept.append(self._element(number, n_bytes))
         return tuple(kept)
 
-    def _keeps(self, length: int, *, cost_bytes: int) -> bool:
-        """Take the memory for an array, or for one string of it, from the budget that pays for its length."""
-        if length <= _SHORT_ARRAY and self._kept_bytes + cost_bytes <= _KEPT_BYTES:
-            self._kept_bytes += cost_bytes
-            return True
-        if cost_bytes <= self._array_bytes:
-            self._array_bytes -= cost_bytes
-            return True
-        return False
+    def _long(self, number: int, length: int) -> Value:
+        """Read an array as JSON text."""
+        text, chunk, chunk_bytes = bytearray(b"["), list[Any](), 0
+        for n_left in range(length, 0, -1):
+            n_bytes = self._cursor.u64() if number == STRING else 0
+            if n_bytes > _LONGEST_ELEMENT_BYTES or self._array_bytes < 0 or self._effort < 0:
+                return self._rest_omitted(number, length, n_bytes, n_left)
+            chunk.append(self._element(number, n_bytes))
+            chunk_bytes += n_bytes
+            if n_left == 1 or len(chunk) == _CHUNK or chunk_bytes > _LONGEST_ELEMENT_BYTES:
+                encoded = msgspec.json.encode(plain_number(chunk))
+                text += encoded[1:-1] + b","
+                self._array_bytes -= len(encoded)
+                chunk, chunk_bytes = [], 0
+        text[-1:] = b"]"
+        return LongArray(VALUE_NAMES[number], length, bytes(text))
+
+    def _rest_omitted(self, number: int, length: int, n_bytes: int, n_left: int) -> Omitted:
+        """Pass over the last elements of an array, of the first of which the length is read already."""
+        self._cursor.skip(n_bytes)
+        return self._omitted(number, length, skipped=n_left - (number == STRING))
+
+    def _element(self, number: int, n_bytes: int) -> Scalar:
+        self._effort -= 1
+        if number == STRING:
+            return self._cursor.take(n_bytes).decode(errors="replace")
+        value = self._scalar(number, "of an array")
+        if number == FLOAT32 and not float(value).is_integer():
+            self._effort -= _FLOAT_EFFORT - 1
+        return value
 
     def _tensors(self, count: int, alignment: int) -> tuple[TensorInfo, ...]:
         tensors: list[TensorInfo] = []

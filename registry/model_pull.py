@@ -13,9 +13,11 @@ from actors.errors import (
 )
 from registry.digests import digest_of, hex_of, parse_digest
 from registry.download.download import Download
-from registry.download.incoming import check_room
+from registry.download.incoming import check_room, incoming_path, progress_of
 from registry.download.source import Source, refusal
-from registry.manifests import LONGEST_MANIFEST_BYTES, MANIFEST, Layer, Manifest, go_json
+from registry.file_pull import of_urls
+from registry.hub import refuses_as_split, shards_at_hub
+from registry.manifests import LONGEST_MANIFEST_BYTES, MANIFEST, TENSOR, Layer, Manifest, go_json
 from registry.names import ModelName
 from registry.offer import blobs_of, read_offer
 from registry.progress import Progress
@@ -41,6 +43,9 @@ def run(store: Store, name: ModelName, transfer: Transfer) -> Lines:
     try:
         yield from pulling.fetch_manifest()
     except (RegistryError, InvalidManifest) as error:
+        if isinstance(error, RegistryError) and refuses_as_split(name, error):
+            yield from of_urls(store, shards_at_hub(name, pulling.client), name, transfer)
+            return
         error.message = f"pull model manifest: {error.message}"
         raise
     yield from pulling.fetch_blobs()
@@ -56,7 +61,8 @@ class _ModelPull:
         self._store = store
         self._name = name
         self._transfer = transfer
-        self._client = self._ask_at(insecure=transfer.insecure)
+        self.client = self._ask_at(insecure=transfer.insecure)
+        """Asks the registry; over plain HTTP once that has turned out to be right."""
         self._content = b""
         self._manifest: Manifest | None = None
 
@@ -71,22 +77,24 @@ class _ModelPull:
         try:
             self._take_manifest()
         except RegistryUnreachable as error:
-            if not speaks_plainly(self._client.base, error.fields.get("reason")):
+            if not speaks_plainly(self.client.base, error.fields.get("reason")):
                 raise
             yield Progress(status=f"{self._name.host} has no TLS: asking it over plain HTTP, as it is on this network")
-            self._client = self._ask_at(insecure=True)
+            self.client = self._ask_at(insecure=True)
             self._take_manifest()
 
     def _take_manifest(self) -> None:
         self._content, announced = retried(
-            self._ask_manifest, patience=self._client.caller.patience, abort=self._client.abort
+            self._ask_manifest, patience=self.client.caller.patience, abort=self.client.abort
         )
         self._manifest = read_offer(self._content, announced=announced)
+        if self._manifest.of_type(TENSOR):
+            raise InvalidManifest(f"{self._name.shortest} holds no GGUF but single tensors for MLX: pull a GGUF of it")
 
     def _ask_manifest(self) -> tuple[bytes, str]:
-        url = self._client.url(f"{self._repository}/manifests/{self._name.tag}")
-        with self._client.channel() as channel:
-            reply = self._client.get(channel, url, {"Accept": MANIFEST})
+        url = self.client.url(f"{self._repository}/manifests/{self._name.tag}")
+        with self.client.channel() as channel:
+            reply = self.client.get(channel, url, {"Accept": MANIFEST})
             if reply.status != _OK:
                 raise refusal(reply)
             return reply.read(LONGEST_MANIFEST_BYTES), reply.headers.get("Docker-Content-Digest", "")
@@ -95,7 +103,7 @@ class _ModelPull:
         assert self._manifest is not None  # fetched before  # noqa: S101
         layers = blobs_of(self._manifest)
         missing = [layer for layer in layers if not self._is_here(layer)]
-        check_room(self._store.blobs.made_folder(), sum(layer.size for layer in missing))
+        check_room(self._store.blobs.made_folder(), sum(map(self._missing_bytes, missing)))
         for layer in layers:
             for completed in self._fetch(layer):
                 yield Progress(
@@ -118,14 +126,19 @@ class _ModelPull:
             raise InvalidManifest(f"the manifest gives {layer.size} bytes for {layer.digest}, which has {size}")
         return size is not None
 
+    def _missing_bytes(self, layer: Layer) -> int:
+        """Give how much of a blob has still to come, after an earlier attempt."""
+        blobs = self._store.blobs
+        return layer.size - progress_of(incoming_path(blobs.folder, blobs.path(layer.digest).name), layer.size)
+
     def _fetch(self, layer: Layer) -> Iterator[int]:
         if not self._is_here(layer):
-            url = self._client.url(f"{self._repository}/blobs/{parse_digest(layer.digest)}")
+            url = self.client.url(f"{self._repository}/blobs/{parse_digest(layer.digest)}")
             if layer.size < _SMALL_BYTES:
                 self._fetch_small(layer, url)
             else:
-                sums_url = self._client.url(f"{self._repository}/chunksums")
-                source = Source(self._client, url, sums_url=sums_url)
+                sums_url = self.client.url(f"{self._repository}/chunksums")
+                source = Source(self.client, url, sums_url=sums_url)
                 yield from self._download(layer, source)
         yield layer.size
 
@@ -148,11 +161,11 @@ class _ModelPull:
 
     def _fetch_small(self, layer: Layer, url: SplitResult) -> None:
         """Fetch a blob whole; it is not resumed and needs no sharing."""
-        abort, patience = self._client.abort, self._client.caller.patience
+        abort, patience = self.client.abort, self.client.caller.patience
 
         def ask() -> bytes:
-            with self._client.channel() as channel:
-                reply = self._client.get(channel, url, {})
+            with self.client.channel() as channel:
+                reply = self.client.get(channel, url, {})
                 if reply.status != _OK:
                     raise refusal(reply)
                 content = reply.read(layer.size)

@@ -5,6 +5,7 @@ import struct
 from typing import Any
 
 _FLOAT = struct.Struct("<f")
+_SIX_DIGITS = 1e6
 _WHOLE_LIMIT = 1e21  # from here on Go writes floats with an exponent
 
 
@@ -22,7 +23,7 @@ def human_count(count: int) -> str:
 
 def shortest_float32(value: float) -> float:
     """Give the float with the fewest digits that is the same number in 32 bits (1e-05, not 9.99999974e-06)."""
-    if not math.isfinite(value):
+    if not math.isfinite(value) or (value.is_integer() and abs(value) < _SIX_DIGITS):
         return value
     try:
         packed = _FLOAT.pack(value)

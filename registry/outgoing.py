@@ -6,6 +6,7 @@ blob is committed. Where to go on is asked of the registry itself: after a faile
 
 import hashlib
 import re
+import threading
 from collections.abc import Callable, Generator, Iterator
 from urllib.parse import urlencode
 
@@ -15,6 +16,7 @@ from actors.errors import InvalidManifest, RegistryError, RegistryMisbehaved, Re
 from registry.atomic import write_atomically
 from registry.blobs import Blobs
 from registry.digests import parse_digest
+from registry.download.download import REPORT_EVERY_S
 from registry.download.source import refusal
 from registry.manifests import Layer
 from registry.remote.channel import Channel, Reply, parse_url, shown
@@ -23,7 +25,7 @@ from registry.remote.retry import is_passing, pause_s
 from registry.transfer import Transfer
 
 _PART_BYTES = 64 << 20
-_SEND_BYTES = 1 << 20
+_SEND_BYTES = 256 << 10
 _RANGE = re.compile(r"(?:bytes=)?0-(\d{1,18})")
 _OK, _CREATED, _ACCEPTED, _NO_CONTENT, _REDIRECT = 200, 201, 202, 204, 307
 _MISPLACED = 416
@@ -134,13 +136,31 @@ class Outgoing:
         return True
 
     def _send_part(self, channel: Channel, start: int, end: int) -> Generator[int, None, None]:
+        """Send a part, telling meanwhile how much is on its way.
+
+        A request is one call from its first byte to its answer, so a thread makes it, which alone uses the channel.
+        """
+        part = _Part(self._chunks, start, end)
+        sender = _Sender(lambda: self._put_part(channel, part, start, end))
+        sender.start()
+        try:
+            while sender.is_alive():
+                sender.join(REPORT_EVERY_S)
+                yield start + part.sent_bytes
+        finally:
+            if sender.is_alive():  # nobody wants the lines any more
+                self._client.abort.set()
+            sender.join()
+        if sender.error is not None:
+            raise sender.error
+
+    def _put_part(self, channel: Channel, part: "_Part", start: int, end: int) -> None:
         headers = {
             "Content-Type": "application/octet-stream",
             "Content-Length": str(end - start),
             "Content-Range": f"{start}-{end - 1}",
             "X-Redirect-Uploads": "1",
         }
-        part = _Part(self._chunks, start, end)
         session = parse_url(self._sent.session)
         reply = self._client.ask(channel, "PATCH", session, headers, part)
         if reply.status == _REDIRECT:
@@ -151,7 +171,6 @@ class Outgoing:
             raise refusal(reply)
         self._follow(reply)
         self._remember(end, part.md5)
-        yield end
 
     def _commit(self, channel: Channel) -> None:
         sums = [digest for _, digest in self._sent.parts]
@@ -203,10 +222,28 @@ class _Part:
         self._start = start
         self._end = end
         self.md5 = ""
+        self.sent_bytes = 0
 
     def __call__(self) -> Iterator[bytes]:
         digest = hashlib.md5(usedforsecurity=False)
+        self.sent_bytes = 0  # each attempt begins anew
         for chunk in self._chunks(self._start, self._end):
             digest.update(chunk)
             yield chunk
+            self.sent_bytes += len(chunk)
         self.md5 = digest.hexdigest()
+
+
+class _Sender(threading.Thread):
+    """One call in a thread of its own; what it raised is kept."""
+
+    def __init__(self, call: Callable[[], None]) -> None:
+        super().__init__(name="push", daemon=True)
+        self._call = call
+        self.error: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            self._call()
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the transfer's own thread raises it
+            self.error = error

@@ -61,11 +61,28 @@ def parse_reference(text: str) -> Reference:
             url = parse_url(text)
         except RegistryMisbehaved as error:
             raise InvalidRequest(error.message) from error
-        shards = _shards(url.path)
+        shards = shards_of(url.path)
         return FileUrl(tuple(_download_url(url._replace(path=each, fragment="")) for each in shards))
     if text.startswith("/") and "\0" not in text:
-        return LocalFile(tuple(map(Path, _shards(text))))
+        return LocalFile(tuple(map(Path, shards_of(text))))
     return parse_name(text)
+
+
+def shards_of(path: str) -> tuple[str, ...]:
+    """Give the paths of all files of a split model, of which the first one's is given; of another file, its own path.
+
+    Raises:
+        InvalidRequest: it is a shard that is not the first, or there are too many.
+    """
+    found = _SHARD.fullmatch(path)
+    if found is None:
+        return (path,)
+    if int(found["number"]) != 1:
+        raise InvalidRequest("a split model is pulled by its first file: name the one with -00001-of-")
+    count = int(found["count"])
+    if not 1 <= count <= _MAX_SHARDS:
+        raise InvalidRequest(f"a model of {count} files is not supported: at most {_MAX_SHARDS}")
+    return tuple(f"{found['stem']}-{number:05}-of-{count:05}{found['end']}" for number in range(1, count + 1))
 
 
 def name_for_file(file_name: str) -> ModelName:
@@ -81,18 +98,6 @@ def name_for_file(file_name: str) -> ModelName:
         return ModelName(DEFAULT_HOST, DEFAULT_NAMESPACE, model, DEFAULT_TAG)
     except InvalidName:
         raise InvalidName(file_name) from None
-
-
-def _shards(path: str) -> tuple[str, ...]:
-    found = _SHARD.fullmatch(path)
-    if found is None:
-        return (path,)
-    if int(found["number"]) != 1:
-        raise InvalidRequest("a split model is pulled by its first file: name the one with -00001-of-")
-    count = int(found["count"])
-    if not 1 <= count <= _MAX_SHARDS:
-        raise InvalidRequest(f"a model of {count} files is not supported: at most {_MAX_SHARDS}")
-    return tuple(f"{found['stem']}-{number:05}-of-{count:05}{found['end']}" for number in range(1, count + 1))
 
 
 def _download_url(url: SplitResult) -> SplitResult:

@@ -11,7 +11,7 @@ from registry import estimate
 from registry.capabilities import capabilities_of
 from registry.details import Details, details_of
 from registry.engine import CHAT_TEMPLATE, PromptEngine, prompt_engine
-from registry.gguf import GgufFile, Omitted, read_gguf
+from registry.gguf import GgufFile, LongArray, Omitted, read_gguf
 from registry.model import InstalledModel
 from registry.modelfile import Modelfile, format_modelfile
 from registry.numbers import plain_number
@@ -144,7 +144,7 @@ def _model_info(gguf: GgufFile, *, verbose: bool) -> dict[str, Any]:
 def _shown(value: Any, *, verbose: bool) -> Any:
     if isinstance(value, Omitted) or (isinstance(value, tuple) and not verbose):
         return None
-    return plain_number(value)
+    return msgspec.Raw(value.json) if isinstance(value, LongArray) else plain_number(value)
 
 
 def _projector_info(model: InstalledModel) -> dict[str, Any]:

@@ -70,8 +70,45 @@ class Uploads:
             UploadMisplaced: the part does not begin at the end, or another one is coming in.
             StoreUnwritable: the operating system refused.
         """
+        with self._held(session, start or 0) as fd:
+            size = os.fstat(fd).st_size
+            if start is not None and start != size:
+                raise UploadMisplaced(expected=size, got=start)
+            yield UploadPart(fd, self._blobs.folder)
+
+    def commit(self, session: str, digest: str) -> None:
+        """Make a blob of what has come.
+
+        Raises:
+            InvalidDigest: not a digest.
+            UploadNotFound: no such session.
+            UploadMisplaced: a part is coming in.
+            DigestMismatch: the bytes have another digest; the session ends.
+            StoreUnwritable: the operating system refused.
+        """
+        wanted, path = parse_digest(digest), self._path(session)
+        with self._held(session, 0) as fd:  # nothing is appended to what has been hashed
+            try:
+                actual = digest_of_file(path)
+                if actual != wanted:
+                    path.unlink()
+                    raise DigestMismatch(expected=wanted, actual=actual)
+                os.fsync(fd)
+                path.rename(self._blobs.path(wanted))
+                sync_folder(self._blobs.folder)
+            except OSError as error:
+                raise StoreUnwritable(str(self._blobs.folder), error.strerror or str(error)) from error
+
+    def cancel(self, session: str) -> None:
+        """Forget a session; idempotent."""
+        self._path(session).unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def _held(self, session: str, start: int) -> Iterator[int]:
+        """Hold a session's file alone, open for appending."""
+        path = self._path(session)
         try:
-            fd = os.open(self._path(session), os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW)
+            fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW)
         except FileNotFoundError:
             raise UploadNotFound(session) from None
         except OSError as error:
@@ -80,41 +117,12 @@ class Uploads:
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise UploadMisplaced(expected=os.fstat(fd).st_size, got=start or 0) from None
-            size = os.fstat(fd).st_size
-            if start is not None and start != size:
-                raise UploadMisplaced(expected=size, got=start)
-            yield UploadPart(fd, self._blobs.folder)
+                raise UploadMisplaced(expected=os.fstat(fd).st_size, got=start) from None
+            if not path.exists():  # it became a blob since it was opened
+                raise UploadNotFound(session)
+            yield fd
         finally:
             os.close(fd)
-
-    def commit(self, session: str, digest: str) -> None:
-        """Make a blob of what has come.
-
-        Raises:
-            InvalidDigest: not a digest.
-            UploadNotFound: no such session.
-            DigestMismatch: the bytes have another digest; the session ends.
-            StoreUnwritable: the operating system refused.
-        """
-        wanted, path = parse_digest(digest), self._path(session)
-        try:
-            actual = digest_of_file(path)
-            if actual != wanted:
-                path.unlink()
-                raise DigestMismatch(expected=wanted, actual=actual)
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
-            path.rename(self._blobs.path(wanted))
-            sync_folder(self._blobs.folder)
-        except FileNotFoundError:
-            raise UploadNotFound(session) from None
-        except OSError as error:
-            raise StoreUnwritable(str(self._blobs.folder), error.strerror or str(error)) from error
-
-    def cancel(self, session: str) -> None:
-        """Forget a session; idempotent."""
-        self._path(session).unlink(missing_ok=True)
 
     def _path(self, session: str) -> Path:
         if not _ID.fullmatch(session):

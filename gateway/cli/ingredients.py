@@ -9,9 +9,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from actors.errors import InvalidRequest
 from gateway.cli.client import Json
 from gateway.cli.failures import CommandFailed
 from registry.modelfile import Modelfile, decode_modelfile, parse_modelfile
+from registry.reference import shards_of
 
 _NOTHING_FOUND = "no Modelfile or safetensors files found"
 _WEIGHTS = ("model*.safetensors", "consolidated*.safetensors", "adapter*.safetensors")
@@ -100,13 +102,25 @@ def _required_path(source: str, folder: Path) -> Path:
 
 def _model_files(path: Path) -> Sequence[Path]:
     if not path.is_dir():
-        return [path]
+        return _with_shards(path)
     for pattern in _WEIGHTS:
         if weights := [*_matching(path, pattern), *_matching(path, f"*/{pattern}")]:
             return [*weights, *(found for beside in _BESIDE_WEIGHTS for found in _matching(path, beside))]
     if any(_matching(path, pattern) for pattern in _PICKLED):
         raise CommandFailed("pickled PyTorch weights can run any code and are not read: convert them to safetensors")
     return next((found for pattern in _READY if (found := _matching(path, pattern))), None) or _nothing()
+
+
+def _with_shards(path: Path) -> Sequence[Path]:
+    """Add the other files of a split model to its first; one that is missing is named."""
+    try:
+        shards = [Path(shard) for shard in shards_of(str(path))]
+    except InvalidRequest:  # a shard that is named with all others
+        return [path]
+    for shard in shards:
+        if not shard.exists():
+            raise CommandFailed(f"open {shard}: no such file or directory")
+    return shards
 
 
 def _matching(folder: Path, pattern: str) -> list[Path]:

@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from actors.settings import models_folder
@@ -14,32 +15,42 @@ _CHUNK_BYTES = 1 << 20
 Report = Callable[[Json], None]
 
 
-def digests_of(files: Mapping[str, Path]) -> dict[str, str]:
+@dataclass(frozen=True, slots=True)
+class Hashed:
+    """A file's digest, and the mtime that it had before."""
+
+    digest: str
+    modified_ns: int
+
+
+def hashed(files: Mapping[str, Path]) -> dict[str, Hashed]:
     """Hash files.
 
     Raises:
         OSError: one cannot be read.
     """
-    return {name: _digest(path) for name, path in files.items()}
+    return {name: _hashed(path) for name, path in files.items()}
 
 
-def upload(client: Client, path: Path, digest: str, report: Report, *, links: bool = True) -> None:
+def upload(client: Client, path: Path, file: Hashed, report: Report, *, links: bool = True) -> None:
     """Send a file, unless the store holds a blob of its digest, or it can be linked there.
 
     Raises:
         ApiFailure: the store did not take it; a file that changed since it was hashed is refused.
     """
-    if client.has_blob(digest) or (links and _linked(client, path, digest)):
+    if client.has_blob(file.digest) or (links and _linked(client, path, file)):
         return
     size_bytes = path.stat().st_size
-    client.upload_blob(digest, _chunks(path, size_bytes, digest, report), size_bytes=size_bytes)
+    client.upload_blob(file.digest, _chunks(path, size_bytes, file.digest, report), size_bytes=size_bytes)
 
 
-def _linked(client: Client, path: Path, digest: str) -> bool:
+def _linked(client: Client, path: Path, file: Hashed) -> bool:
     """Link a file into this machine's store, if that is the server's; whether it is, the server itself tells."""
-    blobs = Blobs(models_folder(os.environ))
+    blobs, digest = Blobs(models_folder(os.environ)), file.digest
     # A blob that is there already, though the server has none, tells that this is not its store.
-    if not client.is_local or not blobs.folder.is_dir() or blobs.exists(digest) or not blobs.link(path, digest):
+    if not client.is_local or not blobs.folder.is_dir() or blobs.exists(digest):
+        return False
+    if not blobs.link(path, digest, modified_ns=file.modified_ns):
         return False
     if client.has_blob(digest):
         return True
@@ -47,9 +58,10 @@ def _linked(client: Client, path: Path, digest: str) -> bool:
     return False
 
 
-def _digest(path: Path) -> str:
+def _hashed(path: Path) -> Hashed:
     with path.open("rb") as file:
-        return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+        modified_ns = os.fstat(file.fileno()).st_mtime_ns
+        return Hashed(f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}", modified_ns)
 
 
 def _chunks(path: Path, size_bytes: int, digest: str, report: Report) -> Iterator[bytes]:

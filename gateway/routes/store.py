@@ -3,7 +3,6 @@
 from functools import partial
 from typing import Any
 
-import msgspec
 from quart import Blueprint, Response
 
 from actors.errors import InvalidName, InvalidRequest, LlamactorError, ModelNameRequired, ModelNotFound
@@ -96,7 +95,7 @@ def _show(store: Store, body: ShowRequest) -> bytes:
     reply = show(
         model, store.gguf(model), verbose=bool(body.verbose), system=body.system or None, options=body.options or None
     )
-    return to_json(msgspec.to_builtins(reply))
+    return to_json(reply)
 
 
 def _copy(store: Store, source: str, destination: str) -> None:

@@ -10,7 +10,7 @@ from registry.blobs import Blobs
 from registry.digests import parse_digest
 from registry.download.fetcher import Fetcher, SharedParts
 from registry.download.hasher import Hasher
-from registry.download.incoming import SUFFIX, Incoming, claim, progress_of
+from registry.download.incoming import Incoming, claim, incoming_path, progress_of
 from registry.download.pace import Pace
 from registry.download.parts import PartTable
 from registry.download.repair import repair
@@ -60,7 +60,7 @@ class Download:
         self._validator = validator
         self._pace = pace
         name = digest.replace(":", "-") or key
-        self._path = blobs.folder / f"{name}{SUFFIX}"
+        self._path = incoming_path(blobs.folder, name)
         self._note = blobs.folder / f"{name}{_NOTE_SUFFIX}"
         """What a file without a digest turned out to hash to, for those who followed its download."""
         self.is_own = False
@@ -128,7 +128,7 @@ class Download:
 
     def _accept(self, incoming: Incoming, digest: str) -> str:
         if self._digest and digest != self._digest:
-            digest = repair(incoming.fd, self._source, self._size_bytes, self._digest) or digest
+            digest = repair(incoming.fd, self._source, self._size_bytes, self._digest, self._pace) or digest
         if self._digest and digest != self._digest:
             incoming.discard()
             raise DigestMismatch(expected=self._digest, actual=digest)

@@ -112,15 +112,14 @@ class Fetcher:
             self._copy(reply, part, end - start)
 
     def _copy(self, reply: Reply, part: Part, n_bytes: int) -> None:
-        table, watch = self._shared.table, _Trickle(self._patience.deadline_s)
+        watch = Trickle(self._patience.deadline_s)
         missing = n_bytes
         while missing:
             chunk = reply.receive(min(missing, self._pace.piece_bytes))
             self._abort.check()  # the end of a socket that was shut down looks like the end of the body
             if not chunk:
                 raise RegistryUnreachable("GET", shown(reply.url), "unexpected EOF")
-            self._write(chunk, part.start + table.completed_of(part))
-            table.advance(part, len(chunk))
+            self._write(chunk, part)
             missing -= len(chunk)
             watch.check(len(chunk), reply)
             self._pace.spend(len(chunk), self._abort)
@@ -140,27 +139,36 @@ class Fetcher:
                 to_skip -= len(chunk)
             self._copy(reply, part, part.size_bytes - table.completed_of(part))
 
-    def _write(self, chunk: bytes, offset: int) -> None:
-        view = memoryview(chunk)
+    def _write(self, chunk: bytes, part: Part) -> None:
+        """Append to a part, and record it."""
+        table, view = self._shared.table, memoryview(chunk)
+        offset = part.start + table.completed_of(part)
         try:
             while view:
                 with self._shared.writing:
                     n_written = os.pwrite(self._shared.fd, view, offset)
                 view = view[n_written:]
                 offset += n_written
+            table.advance(part, len(chunk))
         except OSError as error:
             raise StoreUnwritable("blobs", error.strerror or str(error)) from error
 
 
-class _Trickle:
+class Trickle:
     """Notices a peer that sends a byte now and then, which no socket's deadline does."""
 
     def __init__(self, window_s: float) -> None:
+        """Take over how long it is judged."""
         self._window_s = window_s
         self._began_at = time.monotonic()
         self._n_bytes = 0
 
     def check(self, n_bytes: int, reply: Reply) -> None:
+        """Account for bytes that have come.
+
+        Raises:
+            RegistryUnreachable: too few have.
+        """
         self._n_bytes += n_bytes
         now = time.monotonic()
         if now - self._began_at < self._window_s:

@@ -45,13 +45,14 @@ class Incoming:
         """
         is_fresh = self._is_fresh or os.fstat(self.fd).st_size != size_bytes
         try:
-            os.ftruncate(self.fd, 0 if is_fresh else size_bytes)
+            if is_fresh:  # while it is empty, no record is believed: an old one may count bytes of another file
+                os.ftruncate(self.fd, 0)
+            self._table = PartTable.open(
+                record_of(self.path), size_bytes=size_bytes, validator=validator, is_fresh=is_fresh
+            )
             os.ftruncate(self.fd, size_bytes)  # sparse: bytes take room as they come
         except OSError as error:
             raise StoreUnwritable(str(self.path), error.strerror or str(error)) from error
-        self._table = PartTable.open(
-            record_of(self.path), size_bytes=size_bytes, validator=validator, is_fresh=is_fresh
-        )
         check_room(self.path.parent, size_bytes - self._table.completed_bytes)
         return self._table
 
@@ -100,6 +101,11 @@ def claim(path: Path) -> Incoming | None:
 def record_of(path: Path) -> Path:
     """Give the record's path."""
     return path.with_name(path.name + RECORD_SUFFIX.removeprefix(SUFFIX))
+
+
+def incoming_path(folder: Path, name: str) -> Path:
+    """Give where the file of a blob, named as it will be, or of a source comes in."""
+    return folder / f"{name}{SUFFIX}"
 
 
 def progress_of(path: Path, size_bytes: int) -> int:

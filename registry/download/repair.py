@@ -10,16 +10,17 @@ import os
 import re
 from dataclasses import dataclass
 
-from actors.errors import RegistryError, StoreUnwritable
+from actors.errors import RegistryError, RegistryUnreachable, StoreUnwritable
+from registry.download.fetcher import Trickle
+from registry.download.pace import Pace
 from registry.download.source import Source
-from registry.remote.channel import Channel
+from registry.remote.channel import Channel, Reply, shown
+from registry.remote.retry import pause_s
 
 _READ_BYTES = 1 << 20
 _LINE = re.compile(r"(sha256:[0-9a-f]{64}) (\d{1,18})-(\d{1,18})")
 _LONGEST_LIST_BYTES = 4 << 20
-_LARGEST_RANGE_BYTES = 256 << 20  # is held in memory until its sum is known
 _OK, _PARTIAL = 200, 206
-_N_ATTEMPTS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,7 @@ class Chunk:
     end: int
 
 
-def repair(fd: int, source: Source, size_bytes: int, digest: str) -> str | None:
+def repair(fd: int, source: Source, size_bytes: int, digest: str, pace: Pace) -> str | None:
     """Fetch the wrong ranges of a complete file again.
 
     Returns:
@@ -51,7 +52,7 @@ def repair(fd: int, source: Source, size_bytes: int, digest: str) -> str | None:
             chunks = parse_sums(reply.read(_LONGEST_LIST_BYTES), size_bytes)
             for chunk in chunks:
                 if not _is_good(fd, chunk, source):
-                    _mend(fd, chunk, source, channel, size_bytes)
+                    _mend(_Mending(fd, source, channel, pace, size_bytes), chunk)
     except RegistryError:
         return None
     except OSError as error:
@@ -68,24 +69,58 @@ def parse_sums(content: bytes, size_bytes: int) -> tuple[Chunk, ...]:
         if found is None:
             return ()
         chunk = Chunk(found[1], int(found[2]), int(found[3]) + 1)
-        if chunk.start != position or not 0 < chunk.end - chunk.start <= _LARGEST_RANGE_BYTES:
+        if chunk.start != position or chunk.end <= chunk.start:
             return ()
         position = chunk.end
         chunks.append(chunk)
     return tuple(chunks) if position == size_bytes else ()
 
 
-def _mend(fd: int, chunk: Chunk, source: Source, channel: Channel, size_bytes: int) -> None:
-    for _ in range(_N_ATTEMPTS):
-        reply = source.open(channel, chunk.start, chunk.end, size_bytes)
-        if reply.status != _PARTIAL:
-            return
-        content = reply.read(chunk.end - chunk.start)
-        if f"sha256:{hashlib.sha256(content).hexdigest()}" == chunk.digest:
-            written = 0
-            while written < len(content):
-                written += os.pwrite(fd, content[written:], chunk.start + written)
-            return
+@dataclass(frozen=True, slots=True)
+class _Mending:
+    """What fetching ranges anew takes."""
+
+    fd: int
+    source: Source
+    channel: Channel
+    pace: Pace
+    size_bytes: int
+
+
+def _mend(work: _Mending, chunk: Chunk) -> None:
+    """Fetch a range until it has its sum; a line that breaks then must not cost the whole file."""
+    patience, abort = work.source.client.caller.patience, work.source.client.abort
+    for attempt in range(1, patience.n_attempts + 1):
+        try:
+            reply = work.source.open(work.channel, chunk.start, chunk.end, work.size_bytes)
+            if reply.status != _PARTIAL or _fetched(work, chunk, reply) == chunk.digest:
+                return
+        except RegistryError as error:
+            work.channel.close()
+            abort.check()
+            if attempt == patience.n_attempts:
+                raise
+            abort.wait(pause_s(patience, attempt, error))
+
+
+def _fetched(work: _Mending, chunk: Chunk, reply: Reply) -> str:
+    """Put a range in the place of the wrong one as it comes, and give its sum."""
+    abort, digest, position = work.source.client.abort, hashlib.sha256(), chunk.start
+    watch = Trickle(work.source.client.caller.patience.deadline_s)
+    while position < chunk.end:
+        piece = reply.receive(min(work.pace.piece_bytes, chunk.end - position))
+        abort.check()
+        if not piece:
+            raise RegistryUnreachable("GET", shown(reply.url), "unexpected EOF")
+        digest.update(piece)
+        view = memoryview(piece)
+        while view:
+            n_written = os.pwrite(work.fd, view, position)
+            position += n_written
+            view = view[n_written:]
+        watch.check(len(piece), reply)
+        work.pace.spend(len(piece), abort)
+    return f"sha256:{digest.hexdigest()}"
 
 
 def _is_good(fd: int, chunk: Chunk, source: Source) -> bool:

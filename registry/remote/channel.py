@@ -124,7 +124,10 @@ class Reply:
     def finish(self) -> bool:
         """End reading; true when the connection can be used again."""
         if self._response.length == 0:
-            self._response.read()
+            try:
+                self._response.read()
+            except (OSError, http.client.HTTPException):  # it announced two lengths, and keeps neither
+                return False
         return self._response.isclosed() and not self._response.will_close
 
     def close(self) -> None:

@@ -130,7 +130,11 @@ class RegistryClient:
         Raises:
             RegistryMisbehaved: it is none, or gives up encryption.
         """
-        target = parse_url(urljoin(url.geturl(), location))._replace(fragment="")
+        try:
+            joined = urljoin(url.geturl(), location)
+        except ValueError as error:
+            raise RegistryMisbehaved(f"{location[:200]!r} is no http or https URL") from error
+        target = parse_url(joined)._replace(fragment="")
         if url.scheme == "https" and target.scheme != "https":
             raise RegistryMisbehaved(f"{shown(url)} redirects to plain HTTP")
         return target

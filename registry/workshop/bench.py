@@ -12,12 +12,21 @@ from actors.errors import LlamactorError
 from registry.workshop.child import Report
 
 T = TypeVar("T")
-Tell = Callable[[int, int], None]
-"""Takes how much of how much is done."""
-
 _LONGEST_ORDER_BYTES = 4 << 20
 _NICENESS = 5
 _ABANDONED = 3
+
+
+class Tell:
+    """Reports to the parent."""
+
+    def __call__(self, completed: int, total: int) -> None:
+        """Tell how much of how much is done."""
+        _say(Report(completed=completed, total=total))
+
+    def note(self, text: str) -> None:
+        """Tell what the user should know."""
+        _say(Report(note=text))
 
 
 def carry_out(kind: type[T], work: Callable[[T, Tell], None]) -> int:
@@ -26,7 +35,7 @@ def carry_out(kind: type[T], work: Callable[[T, Tell], None]) -> int:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     os.nice(_NICENESS)  # answers go first
     try:
-        work(order, lambda completed, total: _say(Report(completed=completed, total=total)))
+        work(order, Tell())
     except LlamactorError as error:
         _say(Report(error=error.message))
     except MemoryError:

@@ -26,10 +26,11 @@ _ROOT = Path(__file__).parents[2]
 
 
 class Report(msgspec.Struct, frozen=True, omit_defaults=True):
-    """How far a child is, in units of its own, or why it failed."""
+    """How far a child is, in units of its own, what its user should know, or why it failed."""
 
     completed: int = 0
     total: int = 0
+    note: str = ""
     error: str = ""
 
 

@@ -42,6 +42,22 @@ def test_create_from_file_uploads_it_and_prints_statuses(folder: Path, server: D
     assert folder.exists()
 
 
+def test_create_from_the_first_file_of_a_split_model_sends_all(
+    folder: Path, server: Double, actorctl: Actorctl
+) -> None:
+    """The first stands for all, named once or together with the others; one that is missing is named."""
+    names = [f"m-0000{number}-of-00003.gguf" for number in (1, 2, 3)]
+    for name in names:
+        (folder / name).write_bytes(_CONTENT + name.encode())
+    (folder / "Modelfile").write_text("".join(f"FROM {name}\n" for name in names))
+    for arguments in (("--from", names[0]), ("-f", "Modelfile")):
+        assert actorctl("create", "m", *arguments).status == 0
+    assert [sorted(body["files"]) for body in server.asked("POST /api/create")] == [names, names]
+    (folder / names[1]).unlink()
+    result = actorctl("create", "m", "--from", names[0])
+    assert (result.status, f"open {names[1]}: no such file or directory" in result.err) == (1, True)
+
+
 @pytest.mark.usefixtures("folder")
 def test_create_does_not_send_a_blob_that_is_there(server: Double, actorctl: Actorctl) -> None:
     """A stored blob is not copied again."""

@@ -137,8 +137,11 @@ def test_link_gives_a_blob_without_copying_where_that_can_be(store: Store, tmp_p
     source.write_bytes(b"content")
     digest = digest_of(b"content")
     store.blobs.made_folder()
-    assert store.blobs.link(source, digest)
+    modified_ns = source.stat().st_mtime_ns
+    assert not store.blobs.link(source, digest, modified_ns=modified_ns - 1), "it may have another digest now"
+    assert not store.blobs.exists(digest)
+    assert store.blobs.link(source, digest, modified_ns=modified_ns)
     assert store.blobs.path(digest).read_bytes() == b"content"
     for odd in (tmp_path / "absent", tmp_path):
-        assert not store.blobs.link(odd, digest_of(b"other"))
+        assert not store.blobs.link(odd, digest_of(b"other"), modified_ns=modified_ns)
     assert [path.name for path in store.blobs.folder.iterdir()] == [store.blobs.path(digest).name]

@@ -1,5 +1,6 @@
 """Pulling GGUF files from URLs and from this machine."""
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from actors.errors import AddressForbidden, InvalidGguf, InvalidRequest, RegistryMisbehaved, RemoteModelNotFound
+from registry import hub
 from registry.progress import Progress
 from registry.pull import pull
 from registry.remote.client import Caller, Patience
@@ -82,6 +84,40 @@ def test_pull_of_a_split_url_fetches_all_shards(store: Store, remote: WildRegist
         _pull(store, f"http://{remote.host}/m-00002-of-00003.gguf")
 
 
+def test_pull_of_a_split_model_that_the_hub_refuses_fetches_its_files(
+    store: Store, remote: WildRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Hugging Face's registry does not give split models; its list of files does, and the name stays what was asked."""
+    monkeypatch.setattr(hub, "_HOSTS", {remote.host})
+    paths = ["README.md"]
+    for path in write_shards(tmp_path):
+        paths.append(f"Q4_K_M/{path.name.replace('m-', 'm-Q4_K_M-')}")
+        remote.files[f"/ns/m/resolve/main/{paths[-1]}"] = path.read_bytes()
+    remote.files["/api/models/ns/m/tree/main"] = json.dumps([{"type": "file", "path": path} for path in paths]).encode()
+    refused = Answer(400, {}, b'{"error":"The specified tag is a sharded GGUF. Ollama does not support this yet."}')
+    remote.misbehave = lambda asked, answer: refused if asked.is_for("manifests") else answer
+    for tag in ("q4_k_m", "latest"):
+        assert _pull(store, f"{remote.host}/ns/m:{tag}")[-1].status == "success"
+        model = store.resolve(f"{remote.host}/ns/m:{tag}")
+        assert [tensor.name for tensor in store.gguf(model).tensors] == list(ROWS)
+    with pytest.raises(InvalidRequest, match=r"no split model Q4_K at the Hub; split models there: m-Q4_K_M-00001-of"):
+        _pull(store, f"{remote.host}/ns/m:Q4_K")
+    remote.files["/api/models/ns/m/tree/main"] = b"<html>"
+    with pytest.raises(RegistryMisbehaved, match="without a list of the files of ns/m"):
+        _pull(store, f"{remote.host}/ns/m:Q4_K_M")
+
+
+def test_first_shard_is_the_plainest_with_the_tag_as_a_word() -> None:
+    """Relatives of a quantization are others, and shards behind the first are none."""
+    paths = [f"{q}/m-{q}-0000{n}-of-00002.gguf" for q in ("UD-Q4_K_M", "Q4_K_M", "Q8_0") for n in (1, 2)]
+    assert hub.first_shard(paths, "Q4_K_M") == "Q4_K_M/m-Q4_K_M-00001-of-00002.gguf"
+    assert hub.first_shard(paths, "ud-q4_k_m") == "UD-Q4_K_M/m-UD-Q4_K_M-00001-of-00002.gguf"
+    assert hub.first_shard(paths[4:], "latest") == "Q8_0/m-Q8_0-00001-of-00002.gguf"
+    for tag in ("Q4", "Q4_K", "K_M", ".*"):
+        with pytest.raises(InvalidRequest):
+            hub.first_shard(paths, tag)
+
+
 def test_pull_of_a_url_that_is_no_gguf_is_refused_after_four_bytes(store: Store, remote: WildRegistry) -> None:
     """A large file of another kind is not fetched."""
     remote.files["/m.gguf"] = b"<html>" * 1_000_000
@@ -123,7 +159,10 @@ def test_redirect_to_an_address_that_is_not_public_is_refused(
         _pull(store, f"http://{remote.host}/m.gguf")
 
 
-@pytest.mark.parametrize("location", ["file:///etc/passwd", "ftp://example.org/x", "http://u:p@example.org/", "x y"])
+@pytest.mark.parametrize(
+    "location",
+    ["file:///etc/passwd", "ftp://example.org/x", "http://u:p@example.org/", "x y", "http://[::1", "http://h:x"],
+)
 def test_redirect_to_something_else_is_refused(location: str, store: Store, remote: WildRegistry) -> None:
     """Only http and https without a user name are followed."""
     remote.misbehave = lambda _asked, _answer: Answer(302, {"Location": location})

@@ -21,7 +21,7 @@ _BUFFER = re.compile(r"CPU (KV|compute) buffer size =\s*([\d.]+) MiB")
 _MIB = 1 << 20
 
 
-@pytest.fixture(params=["tiny", "smollm2", "minilm"])
+@pytest.fixture(params=["tiny", "smollm2", "minilm", "gemma3"])
 def real_model(request: pytest.FixtureRequest, tiny_gguf: Path) -> Path:
     """One of the models at hand; skips where it is absent."""
     if request.param == "tiny":
@@ -29,17 +29,23 @@ def real_model(request: pytest.FixtureRequest, tiny_gguf: Path) -> Path:
     if request.param == "minilm":
         found: Path = request.getfixturevalue("minilm_gguf")
         return found
+    if request.param == "gemma3":
+        gemma: Path = request.getfixturevalue("gemma3_gguf")
+        return gemma
     smol: Path = request.getfixturevalue("smollm2_gguf")
     return smol
 
 
 @pytest.mark.model
-@pytest.mark.parametrize(("num_ctx", "n_slots", "n_batch"), [(512, 1, 512), (2048, 4, 512), (1024, 2, 128)])
-def test_estimates_are_what_llama_cpp_allocates(
-    real_model: Path, num_ctx: int, n_slots: int, n_batch: int, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    ("num_ctx", "n_slots", "n_batch", "cache"),
+    [(512, 1, 512, None), (2048, 4, 512, None), (1024, 2, 128, "q8_0"), (1000, 3, 256, "q4_0")],
+)
+def test_estimates_are_what_llama_cpp_allocates(  # noqa: PLR0917 - fixtures and parameters
+    real_model: Path, num_ctx: int, n_slots: int, n_batch: int, cache: str | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Cache to the byte, compute buffers within a tenth, whichever attention the runner chose."""
-    plan = LoadPlan(num_ctx=num_ctx, n_slots=n_slots, n_batch=n_batch)
+    plan = LoadPlan(num_ctx=num_ctx, n_slots=n_slots, n_batch=n_batch, kv_cache_type=cache)
     start_backend()
     with caplog.at_level(logging.DEBUG, logger="llama.cpp"):
         model = Model(str(real_model), plan)
@@ -50,8 +56,9 @@ def test_estimates_are_what_llama_cpp_allocates(
     for kind, size in _BUFFER.findall(caplog.text):
         measured[kind] += float(size) * _MIB
     gguf = read_gguf(real_model)
-    cache = cache_needs(gguf).total_bytes(num_ctx=num_ctx, n_slots=n_slots)
-    assert cache == pytest.approx(measured["KV"], abs=_MIB / 50)
+    types = {} if cache is None else {"key_type": cache, "value_type": cache}
+    needed = cache_needs(gguf, **types).total_bytes(num_ctx=num_ctx, n_slots=n_slots)
+    assert needed == pytest.approx(measured["KV"], abs=_MIB / 50)
     flash = re.search(r"flash_attn\s+= disabled", caplog.text) is None
     compute = compute_bytes(gguf, num_ctx=num_ctx, n_batch=n_batch, flash_attention=flash)
     assert compute == pytest.approx(measured["compute"], rel=0.1)

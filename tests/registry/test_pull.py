@@ -21,7 +21,7 @@ from actors.errors import (
     StoreUnwritable,
 )
 from registry.download.pace import Pace
-from registry.manifests import CONFIG, MANIFEST, SYSTEM, WEIGHTS
+from registry.manifests import CONFIG, MANIFEST, SYSTEM, TENSOR, WEIGHTS
 from registry.progress import Progress
 from registry.pull import pull
 from registry.remote.client import Caller, Patience
@@ -233,6 +233,30 @@ def test_pull_mends_bad_ranges_where_the_registry_has_sums(
     assert remote.sent_bytes("/blobs/") == SIZE_BYTES + 2 * MEBI + len(b'{"model_format":"gguf"}')
 
 
+def test_pull_mends_over_a_line_that_breaks(store: Store, remote: WildRegistry, weights: bytes, tmp_path: Path) -> None:
+    """A cut, a wrong range again and a refusal in the middle of mending cost only themselves."""
+    remote.add_weights("ns/m:latest", weights)
+    remote.has_sums = True
+    troubles = iter(["cut", "flip", "refuse"])
+
+    def misbehave(asked: Asked, answer: Answer) -> Answer:
+        if asked.range and asked.range[0] == 0:
+            is_first = asked.range[1] > MEBI
+            match "flip" if is_first else next(troubles, ""):
+                case "flip":
+                    answer.body = b"X" + answer.body[1:]
+                case "cut":
+                    answer.cut_after = 1000
+                case "refuse":
+                    return Answer(503, {"Retry-After": "0"}, b"later")
+        return answer
+
+    remote.misbehave = misbehave
+    _pull(store, f"{remote.host}/ns/m", tmp_path)
+    assert store.resolve(f"{remote.host}/ns/m").weights_path.read_bytes() == weights
+    assert next(troubles, None) is None
+
+
 @pytest.mark.parametrize(
     ("change", "error"),
     [
@@ -321,6 +345,16 @@ def test_pull_refuses_a_manifest_that_is_not_the_announced_one(
     remote.misbehave = lambda _asked, answer: Answer(200, {"Docker-Content-Digest": "sha256:" + "0" * 64}, answer.body)
     with pytest.raises(InvalidManifest, match="announced"):
         _pull(store, f"{remote.host}/ns/m", tmp_path)
+
+
+def test_pull_refuses_a_model_of_single_tensors_before_fetching_any(
+    store: Store, remote: WildRegistry, tmp_path: Path
+) -> None:
+    """Models for MLX are gigabytes that nothing here could load."""
+    remote.add_model("ns/m:latest", (TENSOR, b"x" * 100))
+    with pytest.raises(InvalidManifest, match="pull a GGUF of it"):
+        _pull(store, f"{remote.host}/ns/m", tmp_path)
+    assert remote.sent_bytes("/blobs/") == 0
 
 
 def test_pull_refuses_a_small_blob_with_other_bytes(store: Store, remote: WildRegistry, tmp_path: Path) -> None:

@@ -212,6 +212,23 @@ def test_replacing_a_model_removes_what_only_the_old_one_used(store: Store, tiny
     assert not store.blobs.exists(old)
 
 
+def test_without_pruning_replaced_and_copied_over_models_leave_their_blobs(store: Store, tiny_gguf: Path) -> None:
+    """`OLLAMA_NOPRUNE` keeps what only the old model used; deleting still removes, as in Ollama."""
+    kept = Store(store.root, no_prune=True)
+    _make(kept, "m", tiny_gguf, system="first")
+    first = kept.resolve("m").manifest.layers[1].digest
+    _make(kept, "m", tiny_gguf, system="second")
+    second = kept.resolve("m").manifest.layers[1].digest
+    _make(kept, "n", tiny_gguf, system="third")
+    kept.copy("n", "m")
+    assert kept.blobs.exists(first)
+    assert kept.blobs.exists(second)
+    third = kept.resolve("n").manifest.layers[1].digest
+    kept.delete("n")
+    kept.delete("m")
+    assert not kept.blobs.exists(third)
+
+
 def test_check_writable_leaves_no_trace_or_raises(store: Store, tmp_path: Path) -> None:
     """A good store passes and stays empty; one under a file is refused with its path."""
     store.check_writable()

@@ -35,14 +35,16 @@ for line in pull(store, sys.argv[2], Transfer(insecure=True)):
     print(line.completed, flush=True)
 """
 _FILL = """
-import pathlib, sys
+import os, pathlib, sys
 from actors.errors import StoreUnwritable
 from registry.create import CreateRequest, create
+from registry.download.incoming import progress_of
 from registry.pull import pull
 from registry.store import Store
 from registry.transfer import Transfer
 
 store, kept, name = Store(pathlib.Path("/mnt/models")), pathlib.Path(sys.argv[1]), sys.argv[2]
+SIZE_BYTES = int(sys.argv[3])
 filler = pathlib.Path("/mnt/filler")
 
 
@@ -64,7 +66,7 @@ def refused(call):
 
 def pull_while_the_disk_fills():
     for line in pull(store, name, Transfer(insecure=True)):
-        if line.completed and not filler.exists():
+        if line.completed > SIZE_BYTES // 4 and not filler.exists():
             fill()
 
 
@@ -87,9 +89,13 @@ refused(lambda: list(pull(store, name, Transfer(insecure=True))))
 model = store.resolve("kept")
 assert model.system == "" and model.weights_path.read_bytes() == kept.read_bytes()
 assert [each.name.shortest for each in store.list()] == ["kept:latest"], store.list()
+(incoming,) = store.blobs.folder.glob("*.incoming")
+missing = SIZE_BYTES - progress_of(incoming, SIZE_BYTES)
+assert missing < SIZE_BYTES
+os.truncate(filler, filler.stat().st_size - missing - (1 << 20))
+list(pull(store, name, Transfer(insecure=True)))  # room for what is missing is enough
 filler.unlink()
 make("other", "x")
-list(pull(store, name, Transfer(insecure=True)))
 store.delete("kept")
 print(len(store.list()), "models")
 """
@@ -197,10 +203,10 @@ def test_prune_spares_what_is_on_its_way(store: Store) -> None:
 def test_full_disk_leaves_a_usable_store(remote: WildRegistry, tiny_gguf: Path) -> None:
     """Pulls, uploads and creates are refused by name when it fills; what was there works, and all else does after."""
     remote.misbehave = slowly(16 * MEBI)
-    script = 'mount -t tmpfs -o size=40m none /mnt && exec "$0" -c "$1" "$2" "$3"'
+    script = 'mount -t tmpfs -o size=40m none /mnt && exec "$0" -c "$@"'
     command = ["unshare", "--mount", *(() if os.geteuid() == 0 else ("--map-root-user",)), "sh", "-c", script]
     done = subprocess.run(
-        [*command, sys.executable, _FILL, str(tiny_gguf), f"{remote.host}/ns/m"],
+        [*command, sys.executable, _FILL, str(tiny_gguf), f"{remote.host}/ns/m", str(SIZE_BYTES)],
         cwd=REPOSITORY,
         capture_output=True,
         text=True,

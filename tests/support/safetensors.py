@@ -10,7 +10,7 @@ import gguf
 import numpy as np
 import numpy.typing as npt
 
-from registry.gguf import GgufFile, read_gguf
+from registry.gguf import GgufFile, LongArray, read_gguf
 
 _DTYPES = {"float32": "F32", "float16": "F16", "uint16": "BF16", "int64": "I64"}
 
@@ -46,9 +46,17 @@ def unpermuted(values: npt.NDArray[Any], n_heads: int) -> npt.NDArray[Any]:
     return values.reshape(n_heads, shape[0] // n_heads // 2, 2, *shape[1:]).swapaxes(1, 2).reshape(shape)
 
 
+def metadata_of(path: Path) -> dict[str, Any]:
+    """Read all metadata of a GGUF file, long arrays included."""
+    metadata = read_gguf(path, long_arrays=True).metadata
+    return {
+        key: tuple(json.loads(value.json)) if isinstance(value, LongArray) else value for key, value in metadata.items()
+    }
+
+
 def unmade_llama(source: Path, folder: Path) -> GgufFile:
     """Write the folder that a Llama GGUF with a byte-level tokenizer could have been converted from."""
-    model = read_gguf(source, long_arrays=True)
+    model = read_gguf(source)
     n_heads, n_kv_heads = model.integer("attention.head_count") or 0, model.integer("attention.head_count_kv") or 0
     tensors = {}
     for name, values in tensors_of(source).items():
@@ -70,20 +78,20 @@ def unmade_llama(source: Path, folder: Path) -> GgufFile:
         **rope,
     }
     (folder / "config.json").write_text(json.dumps(config))
-    write_byte_level_tokenizer(folder, model)
+    write_byte_level_tokenizer(folder, source)
     return model
 
 
-def write_byte_level_tokenizer(folder: Path, model: GgufFile) -> None:
+def write_byte_level_tokenizer(folder: Path, source: Path) -> None:
     """Write the tokenizer files that a GGUF's vocabulary came from."""
-    tokens, types = _strings(model, "tokenizer.ggml.tokens"), model.metadata["tokenizer.ggml.token_type"]
-    assert isinstance(types, tuple)
+    model = metadata_of(source)
+    tokens, types = model["tokenizer.ggml.tokens"], model["tokenizer.ggml.token_type"]
     added = {index: kind for index, kind in enumerate(types) if kind != gguf.TokenType.NORMAL}
     description = {
         "model": {
             "type": "BPE",
             "vocab": {token: index for index, token in enumerate(tokens) if index not in added},
-            "merges": list(_strings(model, "tokenizer.ggml.merges")),
+            "merges": list(model["tokenizer.ggml.merges"]),
         },
         "pre_tokenizer": {"type": "ByteLevel", "use_regex": True},
         "added_tokens": [
@@ -92,22 +100,14 @@ def write_byte_level_tokenizer(folder: Path, model: GgufFile) -> None:
         ],
     }
     (folder / "tokenizer.json").write_text(json.dumps(description))
-    bos, eos = model.metadata["tokenizer.ggml.bos_token_id"], model.metadata["tokenizer.ggml.eos_token_id"]
-    assert isinstance(bos, int)
-    assert isinstance(eos, int)
+    bos, eos = model["tokenizer.ggml.bos_token_id"], model["tokenizer.ggml.eos_token_id"]
     settings = {
         "bos_token": tokens[bos],
         "eos_token": tokens[eos],
         "add_bos_token": False,
-        "chat_template": model.text("tokenizer.chat_template"),
+        "chat_template": model["tokenizer.chat_template"],
     }
     (folder / "tokenizer_config.json").write_text(json.dumps(settings))
-
-
-def _strings(model: GgufFile, key: str) -> tuple[str, ...]:
-    value = model.metadata[key]
-    assert isinstance(value, tuple)
-    return tuple(str(one) for one in value)
 
 
 _TOP = {"token_embd": "model.embed_tokens", "output_norm": "model.norm", "output": "lm_head"}

@@ -10,7 +10,7 @@ from gateway.cli.failures import CommandFailed
 from gateway.cli.ingredients import Ingredients, ingredients, read_modelfile
 from gateway.cli.output import spinning
 from gateway.cli.progress import progress_view
-from gateway.cli.upload import Report, digests_of, upload
+from gateway.cli.upload import Report, hashed, upload
 from registry.modelfile import Modelfile
 from registry.names import parse_name
 
@@ -61,8 +61,8 @@ def _with_files(client: Client, found: Ingredients, report: Report, *, links: bo
         if not files:
             continue
         with spinning("hashing"):
-            digests = digests_of(files)
+            found_files = hashed(files)
         for name, path in files.items():
-            upload(client, path, digests[name], report, links=links)
-        request[key] = digests
+            upload(client, path, found_files[name], report, links=links)
+        request[key] = {name: file.digest for name, file in found_files.items()}
     return request

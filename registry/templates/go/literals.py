@@ -1,5 +1,6 @@
 """Go's literals: quoted strings, character constants and numbers."""
 
+import math
 import re
 
 _ESCAPE = re.compile(r"\\(x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|[0-7]{3}|.)?", re.DOTALL)
@@ -7,6 +8,7 @@ _SIMPLE = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v"
 _INTEGER = re.compile(r"[+-]?(0[xX](_?[0-9a-fA-F])+|0[oO]?(_?[0-7])+|0[bB](_?[01])+|0|[1-9](_?[0-9])*)")
 _FLOAT = re.compile(r"[+-]?([0-9](_?[0-9])*)?\.?([0-9](_?[0-9])*)?([eE][+-]?[0-9](_?[0-9])*)?")
 _LARGEST_INTEGER = (1 << 63) - 1
+_LONGEST_NUMBER = 1000
 _LARGEST_BYTE = 0xFF
 _LARGEST_ASCII = 0x7F
 
@@ -34,13 +36,18 @@ def number(text: str) -> int | float:
     """Read a number; complex ones are not supported."""
     if text.endswith("i") and not text.lower().startswith(("0x", "+0x", "-0x")):
         raise BadLiteral(f"imaginary numbers are not supported: {text}")
+    value: int | float
     if _INTEGER.fullmatch(text):
-        value = _integer(text.replace("_", ""))
+        # Python reads no decimal of more than some thousand digits, and Go none of more than 19.
+        value = _integer(text.replace("_", "")) if len(text) <= _LONGEST_NUMBER else _LARGEST_INTEGER + 1
         if not -_LARGEST_INTEGER - 1 <= value <= _LARGEST_INTEGER:
-            raise BadLiteral(f"{text} overflows int")
+            raise BadLiteral(f"{text[:_LONGEST_NUMBER]} overflows int")
         return value
     if _FLOAT.fullmatch(text):
-        return float(text.replace("_", ""))
+        value = float(text.replace("_", ""))
+        if math.isinf(value):
+            raise BadLiteral(f'bad number syntax: "{text[:_LONGEST_NUMBER]}"')
+        return value
     if "0x" in text.lower() and "p" in text.lower():
         try:
             return float.fromhex(text.replace("_", ""))

@@ -5,7 +5,8 @@ Tensor names are those of gguf's own map. What differs is listed here, one recip
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import gguf
 import numpy as np
@@ -32,10 +33,12 @@ class Recipe:
     """Beginnings of names that a GGUF does without."""
     describe: Callable[[Configuration, gguf.GGUFWriter], None] = lambda _config, _writer: None
     """Writes what this architecture has beside the common parameters."""
-    prefixed: bool = False
-    """Whether names lack the `model.` in front that gguf's map knows."""
     cuts_vocabulary: bool = False
-    """Whether the weights' rows behind the last token are cut off."""
+    """Whether rows of the weights and added tokens are cut to the shorter of both."""
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    """What the part about text of a configuration leaves out."""
+    left_out: tuple[str, ...] = ()
+    """Beginnings of names of parts that are not converted, which is told."""
     computed: Callable[[Configuration], Iterator[tuple[str, Tensor]]] = lambda _config: iter(())
     """Gives tensors that are computed from the configuration."""
 
@@ -113,6 +116,16 @@ _LLAMA = Recipe(
     computed=_rotation_factors,
 )
 _GEMMA = ("lm_head.",)
+_GEMMA_3 = Recipe(gguf.MODEL_ARCH.GEMMA3, _gemma, _GEMMA, _describe_gemma, cuts_vocabulary=True)
+_GEMMA_3_DEFAULTS = {
+    "num_attention_heads": 8,
+    "num_key_value_heads": 4,
+    "head_dim": 256,
+    "rms_norm_eps": 1e-6,
+    "rope_theta": 1e6,
+    "max_position_embeddings": 131072,
+}  # of transformers' Gemma3TextConfig
+_EYES = ("vision_tower.", "multi_modal_projector.", "model.vision_tower.", "model.multi_modal_projector.")
 _BERT = Recipe(
     gguf.MODEL_ARCH.BERT,
     describe=_describe_bert,
@@ -123,12 +136,13 @@ RECIPES: Mapping[str, Recipe] = {
     "LlamaForCausalLM": _LLAMA,
     "MistralForCausalLM": _LLAMA,
     "Qwen2ForCausalLM": Recipe(gguf.MODEL_ARCH.QWEN2),
-    "Qwen2Model": Recipe(gguf.MODEL_ARCH.QWEN2, prefixed=True),
+    "Qwen2Model": Recipe(gguf.MODEL_ARCH.QWEN2),
     "Qwen3ForCausalLM": Recipe(gguf.MODEL_ARCH.QWEN3),
-    "Qwen3Model": Recipe(gguf.MODEL_ARCH.QWEN3, prefixed=True),
+    "Qwen3Model": Recipe(gguf.MODEL_ARCH.QWEN3),
     "GemmaForCausalLM": Recipe(gguf.MODEL_ARCH.GEMMA, _gemma, _GEMMA, _describe_gemma),
     "Gemma2ForCausalLM": Recipe(gguf.MODEL_ARCH.GEMMA2, _gemma, _GEMMA, _describe_gemma),
-    "Gemma3ForCausalLM": Recipe(gguf.MODEL_ARCH.GEMMA3, _gemma, _GEMMA, _describe_gemma, cuts_vocabulary=True),
+    "Gemma3ForCausalLM": _GEMMA_3,
+    "Gemma3ForConditionalGeneration": replace(_GEMMA_3, defaults=_GEMMA_3_DEFAULTS, left_out=_EYES),
     "BertModel": _BERT,
     "BertForMaskedLM": _BERT,
 }

@@ -43,6 +43,11 @@ class Configuration:
             raise ConversionFailed(f"config.json: {name} must be a number, not {value!r}")
         return float(value)
 
+    def of_text(self, defaults: Mapping[str, Any]) -> "Configuration":
+        """Give the part about text of a model that also sees or hears, which leaves out what is usual; or this one."""
+        text = self._values.get("text_config")
+        return Configuration({**defaults, **text}) if isinstance(text, dict) else self
+
     @property
     def architecture(self) -> str:
         """The class of transformers that the weights are for."""

@@ -55,18 +55,31 @@ def convert_model(folder: Folder, order: ConvertOrder, tell: Tell) -> None:
     """
     config = Configuration(folder.json("config.json", needed=True))
     recipe = recipe_for(config)
-    stored = stored_tensors(folder.matching("**/*.safetensors"))
+    config = config.of_text(recipe.defaults)
+    stored = _without_parts(stored_tensors(folder.matching("**/*.safetensors")), recipe, tell)
     vocabulary = read_vocabulary(folder)
     n_rows = _n_rows(stored, recipe, vocabulary)
-    vocabulary.cut_to(n_rows)
+    vocabulary.cut_to(n_rows, drops_added=recipe.cuts_vocabulary)
     plans = _plans(stored, recipe, config, n_rows)
     bits = Type.BF16 if any(plan.type is Type.BF16 for plan in plans) else Type.F16
     writer = gguf.GGUFWriter(Path(order.target), gguf.MODEL_ARCH_NAMES[recipe.arch])
     _describe(writer, config, order.name, bits)
-    _add_pooling(writer, folder)
+    _add_pooling(writer, folder, recipe)
     recipe.describe(config, writer)
     vocabulary.add_to(writer, folder)
     _write(writer, plans, recipe, config, tell)
+
+
+def _without_parts(stored: dict[str, Stored], recipe: Recipe, tell: Tell) -> dict[str, Stored]:
+    """Leave out the parts that are not converted, and say so."""
+    kept = (
+        {name: one for name, one in stored.items() if not name.startswith(recipe.left_out)}
+        if recipe.left_out
+        else stored
+    )
+    if len(kept) < len(stored):
+        tell.note("what sees is left out: add the GGUF of its projector with a second FROM")
+    return kept
 
 
 def _describe(writer: gguf.GGUFWriter, config: Configuration, name: str, bits: Type) -> None:
@@ -105,14 +118,16 @@ def _describe_rope(writer: gguf.GGUFWriter, rope: Configuration) -> None:
         raise ConversionFailed(f'config.json: rope_scaling of type "{kind}" cannot be converted')
 
 
-def _add_pooling(writer: gguf.GGUFWriter, folder: Folder) -> None:
-    """Write how sentence-transformers pools, if the folder says so."""
+def _add_pooling(writer: gguf.GGUFWriter, folder: Folder, recipe: Recipe) -> None:
+    """Write how sentence-transformers pools: as the folder says, an encoder without a word about it by the mean."""
     for path in folder.matching("*/config.json"):
         pooling = folder.json(str(path.relative_to(folder.path)))
         for key, kind in _POOLINGS.items():
             if pooling.get(key) is True:
                 writer.add_pooling_type(kind)
                 return
+    if recipe.arch is gguf.MODEL_ARCH.BERT:
+        writer.add_pooling_type(gguf.PoolingType.MEAN)
 
 
 def _n_rows(stored: dict[str, Stored], recipe: Recipe, vocabulary: Vocabulary) -> int:
@@ -127,8 +142,9 @@ def _n_rows(stored: dict[str, Stored], recipe: Recipe, vocabulary: Vocabulary) -
 def _plans(stored: dict[str, Stored], recipe: Recipe, config: Configuration, n_rows: int) -> list[_Plan]:
     names = gguf.get_tensor_name_map(recipe.arch, config.n_layers)
     plans = [_Plan(name, tensor, Type.F32, tensor.shape) for name, tensor in recipe.computed(config)]
+    lacks_prefix = "embed_tokens.weight" in stored
     for original, one in sorted(stored.items()):
-        name = _known_name(original, prefixed=recipe.prefixed)
+        name = _known_name(original, lacks_prefix=lacks_prefix)
         if name.startswith(recipe.ignored):
             continue
         mapped = names.get_type_and_name(name, try_suffixes=_SUFFIXES)
@@ -146,13 +162,13 @@ def _plans(stored: dict[str, Stored], recipe: Recipe, config: Configuration, n_r
     return plans
 
 
-def _known_name(name: str, *, prefixed: bool) -> str:
-    """Give a name as gguf's map knows it."""
-    name = name.removeprefix("bert.")
+def _known_name(name: str, *, lacks_prefix: bool) -> str:
+    """Give a name as gguf's map knows it; what was saved as a bare model lacks the `model.` in front."""
+    name = name.removeprefix("bert.").removeprefix("language_model.").replace("model.language_model.", "model.", 1)
     for old, new in ((".gamma", ".weight"), (".beta", ".bias")):
         if name.endswith(old):
             name = name.removesuffix(old) + new
-    return f"model.{name}" if prefixed else name
+    return f"model.{name}" if lacks_prefix else name
 
 
 def _write(writer: gguf.GGUFWriter, plans: list[_Plan], recipe: Recipe, config: Configuration, tell: Tell) -> None:

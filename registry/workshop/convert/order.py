@@ -53,6 +53,6 @@ def converted(blobs: Blobs, files: Mapping[str, str], *, name: str, base: str = 
         )
         yield Progress(status=status)
         for report in reports(MODULE, order):
-            yield Progress(status=status, total=report.total, completed=report.completed)
+            yield Progress(status=report.note or status, total=report.total, completed=report.completed)
         read_gguf(target)
         return blobs.adopt(target)

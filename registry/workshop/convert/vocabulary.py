@@ -18,6 +18,8 @@ from registry.workshop.convert.sentencepiece import read_pieces
 _MOST_TOKENS = 1 << 22
 _ADDED_SCORE = -1000.0
 _UNUSED_SCORE = -10000.0
+_ADDED_TYPES = {gguf.TokenType.CONTROL, gguf.TokenType.USER_DEFINED, gguf.TokenType.UNUSED}
+_LOWERCASE = "tokenizer.ggml.normalizer.lowercase"
 _LOOKING_SPECIAL = {"<pad>", "<mask>", "<2mass>", "[@BOS@]"}
 
 _SPACES = r"\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -40,6 +42,8 @@ class Vocabulary:
     tokens: list[bytes]
     types: list[int]
     scores: list[float] = field(default_factory=list)
+    lowercase: bool | None = None
+    """Whether text is made lower-case first; None where the tokenizer does not say."""
 
     def add_to(self, writer: gguf.GGUFWriter, folder: Folder) -> None:
         """Write it, with its special tokens, merges and chat template."""
@@ -49,15 +53,25 @@ class Vocabulary:
         if self.scores:
             writer.add_token_scores(self.scores)
         writer.add_token_types(self.types)
+        if self.lowercase is not None:
+            writer.add_bool(_LOWERCASE, self.lowercase)
         special = gguf.SpecialVocab(folder.path, load_merges=self.model == "gpt2", n_vocab=len(self.tokens))
         special.add_to_gguf(writer)
 
-    def cut_to(self, n_tokens: int) -> None:
+    def cut_to(self, n_tokens: int, *, drops_added: bool = False) -> None:
         """Fill up with unused tokens, as the weights have rows for more; too many tokens are refused.
+
+        Args:
+            n_tokens: how many the weights have rows for.
+            drops_added: leave out added tokens behind the last row, which only relatives of the model have.
 
         Raises:
             ConversionFailed: the weights have rows for fewer.
         """
+        while drops_added and len(self.tokens) > n_tokens and self.types[-1] in _ADDED_TYPES:
+            self.tokens.pop()
+            self.types.pop()
+            del self.scores[len(self.tokens) :]
         if len(self.tokens) > n_tokens:
             raise ConversionFailed(f"the tokenizer has {len(self.tokens)} tokens, the weights have rows for {n_tokens}")
         for index in range(len(self.tokens), n_tokens):
@@ -81,7 +95,7 @@ def read_vocabulary(folder: Folder) -> Vocabulary:
     if kind == "BPE":
         return _with_types("gpt2", _pre(description), description)
     if kind == "WordPiece":
-        return _word_pieces(_with_types("bert", "default", description))
+        return _word_pieces(_with_types("bert", "default", description), description.get("normalizer"))
     raise ConversionFailed(f"a tokenizer.json of type {kind} cannot be converted: send tokenizer.model along")
 
 
@@ -136,8 +150,10 @@ def _looks_special(text: str) -> bool:
     return text in _LOOKING_SPECIAL or any(text.startswith(begin) and text.endswith(end) for begin, end in between)
 
 
-def _word_pieces(found: Vocabulary) -> Vocabulary:
-    """Mark what begins a word instead of what goes on with one, as llama.cpp does."""
+def _word_pieces(found: Vocabulary, normalizer: Any) -> Vocabulary:
+    """Mark what begins a word instead of what goes on with one, as llama.cpp does; it would make all lower-case."""
+    if isinstance(normalizer, dict) and isinstance(normalizer.get("lowercase"), bool):
+        found.lowercase = normalizer["lowercase"]
     found.tokens = [
         text if kind == gguf.TokenType.CONTROL else text[2:] if text.startswith(b"##") else b"\xe2\x96\x81" + text
         for text, kind in zip(found.tokens, found.types, strict=True)

@@ -120,6 +120,14 @@ async def test_manifests_and_blobs_are_given_as_registries_give_them(registry: R
     assert (beyond.status_code, beyond.headers["Content-Range"]) == (416, f"bytes */{len(content)}")
 
 
+async def test_slash_too_many_leads_to_the_path_in_quotes(registry: RunningGateway) -> None:
+    """Whatever characters a path has, they neither break the header nor become markup."""
+    path = "/v2/%22%3E%3Cb%3E%00%0D%0Ax/m/manifests/t"
+    answer = await registry.client.get(f"{path}/")
+    assert (answer.status_code, answer.headers["Location"]) == (301, path)
+    assert "<b>" not in answer.text
+
+
 async def test_only_what_a_repository_names_is_given(registry: RunningGateway, store: Store) -> None:
     """A blob of another model, and one of none, are not there, and no name leads out of the store."""
     weights = store.resolve("smollm2").weights

@@ -185,6 +185,28 @@ def test_head_without_end_is_cut_off(remote: WildRegistry, key_path: Path) -> No
         _get(f"http://127.0.0.1:{port}", key_path)
 
 
+def test_answer_without_a_body_that_announces_one_does_not_hold_the_next() -> None:
+    """The connection is given up instead of waiting for chunks that a 204 cannot have."""
+
+    class Contradicting(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            self.send_response(204)
+            self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+
+        def log_message(self, *args: Any) -> None:
+            pass
+
+    with _serving(Contradicting) as port:
+        caller = Caller(patience=Patience(deadline_s=0.3))
+        client = RegistryClient(parse_url(f"http://127.0.0.1:{port}"), caller, Abort())
+        with client.channel() as channel:
+            for _ in range(2):
+                assert client.get(channel, client.url("/x"), {}).status == 204
+
+
 def test_abort_ends_a_wait_in_another_thread(remote: WildRegistry, key_path: Path) -> None:
     """A request without an answer ends when its transfer is aborted."""
     abort, asked_for = Abort(), threading.Event()

@@ -11,6 +11,7 @@ from registry.gguf import read_gguf
 from registry.manifests import DRAFT
 from registry.store import Store
 from registry.workshop.quantize import FILE_TYPES, file_type_named, quantized
+from runners.llama.binding import native
 
 pytestmark = [pytest.mark.model, pytest.mark.processes]
 WriteGguf = Callable[..., Path]
@@ -42,6 +43,22 @@ def test_quantized_is_a_model_of_that_type(store: Store, tiny_gguf: Path, file_t
     digest = store.blobs.add_file(tiny_gguf)
     *_, last = _followed(store, digest, file_type)
     assert read_gguf(store.blobs.path(last)).metadata["general.file_type"] == FILE_TYPES[file_type]
+
+
+def test_file_types_are_those_of_llama_cpp_that_need_no_matrix() -> None:
+    """Each of llama.cpp's types is offered, needs an importance matrix, or cannot be quantized to."""
+    known = {
+        name.removeprefix("LLAMA_FTYPE_").removeprefix("ALL_").removeprefix("MOSTLY_"): getattr(native, name)
+        for name in dir(native)
+        if name.startswith("LLAMA_FTYPE_")
+    }
+    assert {name: known.get(name) for name in FILE_TYPES} == FILE_TYPES
+    others = known.keys() - FILE_TYPES.keys()
+    needing = {"IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ2_M", "IQ3_XXS", "IQ3_XS", "Q2_K_S"}
+    assert others == needing | {"GUESSED", "NVFP4"}, "NVFP4 has no default type in llama.cpp's quantizer"
+    for name in needing:
+        with pytest.raises(InvalidRequest, match="needs an importance matrix"):
+            file_type_named(name)
 
 
 def test_quantized_twice_is_refused(store: Store, tiny_gguf: Path) -> None:

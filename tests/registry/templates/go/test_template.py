@@ -119,6 +119,8 @@ def test_render_value_that_does_not_fit_is_named_with_its_line(text: str, reason
         ("{{ (.X }}", "template: :1: unclosed left paren"),
         ("{{ break }}", "template: :1: {{break}} outside {{range}}"),
         ("{{ 1a }}", 'template: :1: bad number syntax: "1a"'),
+        ("{{ 1e999 }}", 'template: :1: bad number syntax: "1e999"'),
+        ("{{ " + "9" * 5000 + " }}", f"template: :1: {'9' * 1000} overflows int"),
         ("{{ .X.1 }}", 'template: :1: unexpected ".1" in operand'),
         ("{{ range $a, $b, $c := .X }}{{end}}", "template: :1: too many declarations in range"),
         ("{{ 'ab' }}", "template: :1: malformed character constant: 'ab'"),
@@ -192,6 +194,9 @@ _PIECES = [
     '"',
     "|",
     "len ",
+    "9" * 5000,
+    '"%[',
+    "]d",
 ]
 
 

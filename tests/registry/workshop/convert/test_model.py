@@ -1,6 +1,7 @@
 """Safetensors folders to GGUF: the tensors of known models byte for byte, and models that llama.cpp loads."""
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,14 @@ from registry.gguf import read_gguf
 from registry.store import Store
 from runners.llama.binding import start_backend
 from runners.llama.model import Model
-from tests.support.safetensors import Tensors, tensors_of, unmade_llama, write_byte_level_tokenizer, write_safetensors
+from tests.support.safetensors import (
+    Tensors,
+    metadata_of,
+    tensors_of,
+    unmade_llama,
+    write_byte_level_tokenizer,
+    write_safetensors,
+)
 
 pytestmark = [pytest.mark.model, pytest.mark.processes]
 
@@ -40,7 +48,7 @@ def test_convert_llama_gives_the_tensors_and_tokens_of_the_original(
     statuses = _made(store, tmp_path)
     assert "converting model" in statuses
     made = store.resolve("made")
-    converted = read_gguf(made.weights_path, long_arrays=True)
+    converted, known = read_gguf(made.weights_path), metadata_of(made.weights_path)
     before, after = tensors_of(tiny_gguf), tensors_of(made.weights_path)
     assert set(before) == set(after)
     assert all(before[name].tobytes() == after[name].tobytes() for name in before)
@@ -48,9 +56,7 @@ def test_convert_llama_gives_the_tensors_and_tokens_of_the_original(
         tensor.name: tensor.type_name for tensor in original.tensors
     }
     differing = {
-        key: (value, converted.metadata.get(key))
-        for key, value in original.metadata.items()
-        if converted.metadata.get(key) != value
+        key: (value, known.get(key)) for key, value in metadata_of(tiny_gguf).items() if known.get(key) != value
     }
     assert set(differing) <= {"general.name", "general.description", "general.license"}
     assert (made.config.model_family, made.config.file_type, made.config.model_type) == ("llama", "F16", "2.00M")
@@ -112,21 +118,76 @@ def test_convert_gemma_adds_one_to_its_norms(store: Store, tiny_gguf: Path, tmp_
 
 def test_convert_bert_gives_the_tensors_of_the_original(store: Store, minilm_gguf: Path, tmp_path: Path) -> None:
     """MiniLM taken apart and converted again has the same bytes and pools as before."""
-    original = read_gguf(minilm_gguf, long_arrays=True)
     _write_bert_folder(tmp_path, minilm_gguf)
     _made(store, tmp_path)
     made = store.resolve("made").weights_path
     before, after = tensors_of(minilm_gguf), tensors_of(made)
     assert set(before) == set(after)
     assert all(before[name].tobytes() == after[name].tobytes() for name in before)
-    converted = read_gguf(made, long_arrays=True)
-    for key in ("tokens", "token_type", "cls_token_id", "seperator_token_id", "unknown_token_id", "padding_token_id"):
-        assert converted.metadata.get(f"tokenizer.ggml.{key}") == original.metadata.get(f"tokenizer.ggml.{key}"), key
-    assert converted.value("pooling_type") == original.value("pooling_type")
-    assert converted.value("attention.causal") is False
+    original, converted = metadata_of(minilm_gguf), metadata_of(made)
+    described = {key for key in original if key.startswith(("bert.", "tokenizer.ggml."))} - {
+        "tokenizer.ggml.pre"  # chooses nothing among word pieces
+    }
+    assert {key: converted.get(key) for key in described} == {key: original[key] for key in described}
     model = _loaded(store)
-    assert model.n_vocab == 30522
+    reference = Model(str(minilm_gguf), LoadPlan(num_ctx=64, n_slots=1))
+    for text in ("Why is the sky blue?", "Été 42 世界, naïve re-embedding!", "", "x" * 200):
+        assert model.tokenize(text, add_special=True) == reference.tokenize(text, add_special=True)
     model.close()
+    reference.close()
+
+
+@pytest.mark.parametrize("lowercase", [True, False])
+def test_convert_bert_keeps_case_where_the_original_does(
+    store: Store, minilm_gguf: Path, tmp_path: Path, *, lowercase: bool
+) -> None:
+    """Cased models see capitals as what they are; llama.cpp makes everything lower-case unless told."""
+    _write_bert_folder(tmp_path, minilm_gguf)
+    path = tmp_path / "tokenizer.json"
+    description = json.loads(path.read_text())
+    path.write_text(json.dumps({**description, "normalizer": {"type": "BertNormalizer", "lowercase": lowercase}}))
+    shutil.rmtree(tmp_path / "1_Pooling")
+    _made(store, tmp_path)
+    made = read_gguf(store.resolve("made").weights_path)
+    assert made.metadata["tokenizer.ggml.normalizer.lowercase"] is lowercase
+    assert made.value("pooling_type") == 1, "without a word about it, the mean"
+    model = _loaded(store)
+    assert (model.tokenize("SKY", add_special=True) == model.tokenize("sky", add_special=True)) is lowercase
+    model.close()
+
+
+@pytest.mark.parametrize("prefix", ["language_model.model.", "model.language_model."])
+def test_convert_gemma_that_sees_becomes_one_of_text(
+    store: Store, tiny_gguf: Path, tmp_path: Path, prefix: str
+) -> None:
+    """Its text part is whole, under both ways to name it, with what its configuration leaves out; the rest is told."""
+    norms = ("self_attn.q_norm", "self_attn.k_norm", "pre_feedforward_layernorm", "post_feedforward_layernorm")
+    _write_folder(
+        tmp_path, tiny_gguf, "Gemma3ForConditionalGeneration", {"head_dim": 256, "sliding_window": 32}, norms,
+        prefix=prefix, others={"vision_tower.x": (4, 4)},
+    )  # fmt: skip
+    config = json.loads((tmp_path / "config.json").read_text())
+    text = {key: config[key] for key in ("hidden_size", "intermediate_size", "num_hidden_layers", "sliding_window")}
+    text |= {"num_attention_heads": HEADS, "num_key_value_heads": KV_HEADS}
+    (tmp_path / "config.json").write_text(json.dumps({"architectures": config["architectures"], "text_config": text}))
+    statuses = _made(store, tmp_path)
+    assert any(status.startswith("what sees is left out") for status in statuses)
+    made = read_gguf(store.resolve("made").weights_path)
+    assert made.integer("attention.key_length") == 256
+    assert (made.value("rope.freq_base"), made.integer("context_length")) == (1e6, 131072)
+    _loaded(store).close()
+
+
+def test_convert_bare_model_is_converted_like_a_whole_one(store: Store, tiny_gguf: Path, tmp_path: Path) -> None:
+    """Embedding models are often saved without the head, and then without `model.` before each name."""
+    _write_folder(tmp_path, tiny_gguf, "Qwen3ForCausalLM", {"head_dim": 32}, ("self_attn.q_norm", "self_attn.k_norm"))
+    content = (tmp_path / "model.safetensors").read_bytes()
+    (tmp_path / "model.safetensors").write_bytes(content.replace(b'"model.', b'      "'))
+    (tmp_path / "1_Pooling").mkdir()
+    (tmp_path / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode_lasttoken": True}))
+    _made(store, tmp_path)
+    assert read_gguf(store.resolve("made").weights_path).value("pooling_type") == 3
+    _loaded(store).close()
 
 
 @pytest.mark.parametrize(
@@ -163,8 +224,9 @@ def test_convert_damaged_folder_is_refused_by_name(
 
 
 def _write_folder(
-    folder: Path, tokenizer: Path, architecture: str, fields: Mapping[str, Any], norms: tuple[str, ...]
-) -> None:
+    folder: Path, tokenizer: Path, architecture: str, fields: Mapping[str, Any], norms: tuple[str, ...], *,
+    prefix: str = "model.", others: Mapping[str, tuple[int, ...]] | None = None,
+) -> None:  # fmt: skip
     config = {
         "architectures": [architecture],
         "hidden_size": HIDDEN,
@@ -179,7 +241,7 @@ def _write_folder(
         **fields,
     }
     (folder / "config.json").write_text(json.dumps(config))
-    write_byte_level_tokenizer(folder, read_gguf(tokenizer, long_arrays=True))
+    write_byte_level_tokenizer(folder, tokenizer)
     head = int(config.get("head_dim", HIDDEN // HEADS))
     shapes: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (TOKENS, HIDDEN), "model.norm.weight": (HIDDEN,)}
     for layer in range(LAYERS):
@@ -200,6 +262,7 @@ def _write_folder(
             shapes |= {
                 f"model.layers.{layer}.self_attn.{one}_proj.bias": inner[f"self_attn.{one}_proj"][:1] for one in "qkv"
             }
+    shapes = {name.replace("model.", prefix, 1): shape for name, shape in shapes.items()} | dict(others or {})
     random = np.random.default_rng(0)
     tensors = {
         name: np.full(shape, 0.5, np.float32) if "norm" in name else random.normal(0, 0.1, shape).astype(np.float32)
@@ -228,7 +291,7 @@ _BERT_NAMES = {
 
 
 def _write_bert_folder(folder: Path, source: Path) -> None:
-    model = read_gguf(source, long_arrays=True)
+    model = metadata_of(source)
     tensors: Tensors = {}
     for name, values in tensors_of(source).items():
         *layer, inner, kind = name.split(".")
@@ -250,9 +313,7 @@ def _write_bert_folder(folder: Path, source: Path) -> None:
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "1_Pooling").mkdir()
     (folder / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode_mean_tokens": True}))
-    tokens, types = model.metadata["tokenizer.ggml.tokens"], model.metadata["tokenizer.ggml.token_type"]
-    assert isinstance(tokens, tuple)
-    assert isinstance(types, tuple)
+    tokens, types = model["tokenizer.ggml.tokens"], model["tokenizer.ggml.token_type"]
     plain = [_word_piece(str(token), kind == 3) for token, kind in zip(tokens, types, strict=True)]
     special = {
         "unk_token": "[UNK]",
@@ -261,9 +322,16 @@ def _write_bert_folder(folder: Path, source: Path) -> None:
         "pad_token": "[PAD]",
         "mask_token": "[MASK]",
     }
+    begin, end = {"SpecialToken": {"id": "[CLS]"}}, {"SpecialToken": {"id": "[SEP]"}}
     description = {
         "model": {"type": "WordPiece", "vocab": {token: index for index, token in enumerate(plain)}},
         "added_tokens": [{"id": plain.index(text), "content": text, "special": True} for text in special.values()],
+        "normalizer": {"type": "BertNormalizer", "lowercase": True},
+        "post_processor": {
+            "type": "TemplateProcessing",
+            "single": [begin, {"Sequence": {"id": "A"}}, end],
+            "pair": [begin, {"Sequence": {"id": "A"}}, end, {"Sequence": {"id": "B"}}, end],
+        },
     }
     (folder / "tokenizer.json").write_text(json.dumps(description))
     (folder / "tokenizer_config.json").write_text(json.dumps(special))

@@ -59,6 +59,22 @@ def test_read_vocabulary_added_tokens_override_pieces(tmp_path: Path) -> None:
     assert found.scores == [0.0, -1000.0, -2.0, -1000.0]
 
 
+def test_cut_to_leaves_out_added_tokens_without_rows_where_that_is_usual(tmp_path: Path) -> None:
+    """Gemma 3's small models share a tokenizer with larger ones, whose image tokens they have no weights for."""
+    pieces = [Piece(b"<unk>", 0.0, 2), Piece(b"a", -1.0, 1)]
+    (tmp_path / "tokenizer.model").write_bytes(_message(pieces))
+    decoder = {"2": {"content": "<image_soft_token>", "special": True}}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"added_tokens_decoder": decoder}))
+    with Folder({path.name: str(path) for path in tmp_path.iterdir()}) as folder:
+        found = read_vocabulary(folder)
+    with pytest.raises(ConversionFailed, match="3 tokens, the weights have rows for 2"):
+        found.cut_to(2)
+    found.cut_to(2, drops_added=True)
+    assert (found.tokens, found.types, found.scores) == ([b"<unk>", b"a"], [2, 1], [0.0, -1.0])
+    with pytest.raises(ConversionFailed, match="2 tokens, the weights have rows for 1"):
+        found.cut_to(1, drops_added=True)
+
+
 @pytest.mark.parametrize(
     ("rule", "name"),
     [
