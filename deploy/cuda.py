@@ -10,6 +10,7 @@ from pathlib import Path
 from deploy.report import SetupFailed
 
 _USUAL_COMPILER = Path("/usr/local/cuda/bin/nvcc")
+_SYSTEM = Path("/usr")
 _CAPABILITY = re.compile(r"(\d+)\.(\d+)")
 _LIMIT_S = 60
 EVERY_GENERATION = "all-major"
@@ -38,6 +39,21 @@ def compiler_version(nvcc: Path) -> str:
     """Give what the compiler says of itself, which decides the code it makes."""
     done = subprocess.run([nvcc, "--version"], capture_output=True, text=True, check=False, timeout=_LIMIT_S)
     return done.stdout
+
+
+def cmake_args(nvcc: Path, environ: Mapping[str, str] = os.environ) -> list[str]:
+    """Give the options that make CMake use this compiler, the rest of its toolkit, and the cards that are here.
+
+    CMake looks for the toolkit before it looks at the compiler's name, so the folder is named, too. The libraries are
+    found there again when they are loaded: toolkits beside the system's folders are not always known to its loader.
+    """
+    toolkit = nvcc.resolve().parent.parent
+    folders = [folder for folder in (toolkit / "lib64", toolkit / "lib") if (folder / "libcudart.so").exists()]
+    options = [f"-DCMAKE_CUDA_COMPILER={nvcc}", f"-DCUDAToolkit_ROOT={toolkit}"]
+    options.append(f"'-DCMAKE_CUDA_ARCHITECTURES={architectures(environ)}'")
+    if folders and toolkit != _SYSTEM:
+        options.append(f"-DCMAKE_SHARED_LINKER_FLAGS=-Wl,-rpath,{folders[0]}")
+    return options
 
 
 def architectures(environ: Mapping[str, str] = os.environ) -> str:

@@ -72,7 +72,7 @@ def build_from(environ: Mapping[str, str] = os.environ) -> Build:
     compiler = ""
     if variant == "cuda":
         nvcc = cuda.cuda_compiler(environ)
-        cmake_args.append(f"-DCMAKE_CUDA_COMPILER={nvcc} '-DCMAKE_CUDA_ARCHITECTURES={cuda.architectures(environ)}'")
+        cmake_args += cuda.cmake_args(nvcc, environ)
         compiler = cuda.compiler_version(nvcc)
     if flags := flags_against_false_features(this_cpuinfo(), compiler=shutil.which("cc") or shutil.which("gcc")):
         cmake_args += [f"-DCMAKE_C_FLAGS='{flags}'", f"-DCMAKE_CXX_FLAGS='{flags}'"]

@@ -36,7 +36,7 @@ fi
 
 content=$({
     echo "${LLAMACTOR_BUILD:-cpu} ${CMAKE_ARGS:-} $("$PYTHON" --version 2>&1)"
-    find actors gateway registry runners pyproject.toml constraints.txt -type f ! -path '*/__pycache__/*' |
+    find actors gateway registry runners deploy/systemd pyproject.toml constraints.txt -type f ! -path '*/__pycache__/*' |
         LC_ALL=C sort | xargs sha256sum
 } | sha256sum | cut -c1-16)
 release=$prefix/releases/$content
@@ -66,5 +66,9 @@ if [ ! -d /run/systemd/system ]; then
     exit 0
 fi
 systemctl daemon-reload
-systemctl restart llamactor.target $parts # returns when all are ready
+if [ "$previous" = "$release" ]; then
+    systemctl start llamactor.target $parts
+else
+    systemctl restart llamactor.target $parts # returns when all are ready
+fi
 echo "llamactor is running. Its state: systemctl status 'llamactor*'; its log: journalctl -u 'llamactor*'; settings: /etc/llamactor/llamactor.env"

@@ -48,6 +48,11 @@ def remedy_for(log: str) -> str | None:
     """Read from a failed build's output what would have cured it."""
     if "Python.h" in log:
         return "Python's header files are missing: sudo apt install python3-dev"
+    if "libcuda.so.1: cannot open" in log:
+        return (
+            "llama.cpp was built for CUDA, and this machine has no NVIDIA driver to load it with: install the driver "
+            "(sudo apt install nvidia-driver), or build for the processor: LLAMACTOR_BUILD=cpu"
+        )
     if "No space left on device" in log:
         return "the disk is full: building llama.cpp needs about 2 GB in $TMPDIR (or /tmp)"
     if "Killed signal terminated program" in log:

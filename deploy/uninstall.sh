@@ -17,6 +17,7 @@ esac
 if [ -d /run/systemd/system ]; then
     systemctl disable --quiet --now llamactor.target llamactor-gateway.service llamactor-scheduler.service \
         llamactor-runner.service 2>/dev/null || true
+    systemctl stop llamactor.slice 2>/dev/null || true
 fi
 units=/usr/local/lib/systemd/system
 rm -f "$units"/llamactor.target "$units"/llamactor-gateway.service "$units"/llamactor-scheduler.service \

@@ -6,9 +6,19 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 _ROOT = Path(__file__).parent
+
+# How long an example takes says nothing on a busy machine, and what decides about a change must decide alike each time.
+hypothesis.settings.register_profile(
+    "llamactor",
+    deadline=None,
+    derandomize=bool(os.environ.get("CI")),
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("llamactor")
 
 
 @pytest.fixture(scope="session")

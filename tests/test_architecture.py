@@ -65,6 +65,14 @@ def test_trio_and_zeromq_meet_in_one_place() -> None:
     assert users <= {"actors/transport.py", "runners/process.py"}  # the latter ends the context after trio's run
 
 
+def test_children_are_started_by_nothing_that_forks_in_a_worker_thread() -> None:
+    """The parent-death signal fires when the thread that made a child ends, and trio's worker threads end when idle."""
+    for package in _PACKAGES:
+        for path in (_ROOT / package).rglob("*.py"):
+            used = {node.attr for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)}
+            assert not used & {"open_process", "run_process"}, path
+
+
 def test_architecture_shows_the_current_transition_tables() -> None:
     """The diagrams in ARCHITECTURE.md are generated from the tables."""
     text = (_ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")

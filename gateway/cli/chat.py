@@ -35,7 +35,7 @@ def chat(client: Client, session: Session, description: Json) -> None:
             if not text.strip():
                 continue
             try:
-                if not text.startswith("/"):
+                if not session.is_command(text):
                     answer(client, session, text)
                 elif not commands.obey(text):
                     return
@@ -67,9 +67,9 @@ def answer(client: Client, session: Session, text: str) -> None:
     """Answer one message; what an interrupted answer had so far stays in the conversation.
 
     Raises:
-        CommandFailed: the server refused or failed; the conversation is as it was before the message.
+        CommandFailed: the server refused or failed, or a file could not be read; the conversation is as it was before.
     """
-    session.messages.append({"role": "user", "content": text})
+    session.messages.append(session.user_message(text))
     try:
         with spinning() as spinner:
             reply = print_answer(client.stream("/api/chat", session.chat_body()), session.display, spinner=spinner)

@@ -1,7 +1,7 @@
 """The HTTP client of the commands: JSON out, JSON or NDJSON in, over http.client, which starts faster than httpx.
 
-Connecting has a deadline; an answer has none, since a load may take minutes and the server bounds it. Ctrl+C ends
-the wait: closing the connection is what tells the server to cancel.
+Connecting has a deadline, and so has the first look at a server; other answers have none, since a load may take minutes
+and the server bounds it. Ctrl+C ends the wait: closing the connection is what tells the server to cancel.
 """
 
 import http.client
@@ -15,6 +15,7 @@ from gateway.cli.failures import ApiFailure, ServerUnreachable
 from gateway.cli.target import Target, target_from
 
 CONNECT_TIMEOUT_S = 10.0
+_CHECK_TIMEOUT_S = 30.0
 _READ_BYTES = 1 << 16
 
 _LOCAL = {"127.0.0.1", "::1", "localhost"}
@@ -33,13 +34,16 @@ class Client:
         return self._target.host in _LOCAL
 
     def check(self) -> None:
-        """Fail early where no server listens.
+        """Fail early where no server listens, or something that does not answer.
 
         Raises:
             ServerUnreachable: nothing answers.
         """
-        with self._response("HEAD", "/"):
-            pass
+        try:
+            with self._response("HEAD", "/", timeout_s=_CHECK_TIMEOUT_S):
+                pass
+        except TimeoutError as error:
+            raise ServerUnreachable from error
 
     def call(self, method: str, path: str, body: Json | None = None) -> Json:
         """Make one call and give the JSON object of its answer; an empty answer gives an empty object.
@@ -97,6 +101,7 @@ class Client:
         *,
         chunks: Iterable[bytes] | None = None,
         size_bytes: int = 0,
+        timeout_s: float | None = None,
     ) -> Iterator[http.client.HTTPResponse]:
         headers = {"User-Agent": f"actorctl ({platform.machine()} {platform.system().lower()})"}
         content: bytes | Iterable[bytes] | None = chunks
@@ -105,7 +110,7 @@ class Client:
             headers["Content-Type"] = "application/json"
         elif chunks is not None:
             headers["Content-Length"] = str(size_bytes)
-        connection = self._connect()
+        connection = self._connect(timeout_s)
         try:
             try:
                 # A server that refuses an upload may close before it has read all; its answer is there all the same.
@@ -121,14 +126,14 @@ class Client:
         finally:
             connection.close()
 
-    def _connect(self) -> http.client.HTTPConnection:
+    def _connect(self, timeout_s: float | None) -> http.client.HTTPConnection:
         connect = http.client.HTTPSConnection if self._target.is_encrypted else http.client.HTTPConnection
         connection = connect(self._target.host, self._target.port, timeout=CONNECT_TIMEOUT_S)
         try:
             connection.connect()
         except OSError as error:
             raise ServerUnreachable from error
-        connection.sock.settimeout(None)
+        connection.sock.settimeout(timeout_s)
         return connection
 
 

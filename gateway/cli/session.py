@@ -4,7 +4,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.cli.answer import Display
+from gateway.cli.attachments import attached, begins_with_file
 from gateway.cli.client import Json
+
+_SENSES = frozenset({"vision", "audio"})
 
 
 @dataclass(slots=True)
@@ -26,8 +29,19 @@ class Session:
     parent_model: str = ""
 
     def generate_body(self, prompt: str) -> Json:
-        """Give the body of one `/api/generate` call."""
-        return self._body() | {"prompt": prompt} | ({"system": self.system} if self.system else {})
+        """Give the body of one `/api/generate` call; files that the prompt names go along as `user_message` has it."""
+        words, media = self._split(prompt)
+        optional = {"system": self.system, "images": media}
+        return self._body() | {"prompt": words} | {name: value for name, value in optional.items() if value}
+
+    def user_message(self, text: str) -> Json:
+        """Give a message of the user's; files that it names are attached for a model that sees or hears.
+
+        Raises:
+            CommandFailed: a file cannot be read.
+        """
+        words, media = self._split(text)
+        return {"role": "user", "content": words} | ({"images": media} if media else {})
 
     def chat_body(self) -> Json:
         """Give the body of one `/api/chat` call over the whole conversation."""
@@ -42,6 +56,16 @@ class Session:
     def is_for_embeddings(self) -> bool:
         """Tell whether the model can only embed."""
         return "embedding" in self.capabilities and "completion" not in self.capabilities
+
+    def is_command(self, text: str) -> bool:
+        """Tell a slash command from a message, which may begin with the path of a file."""
+        return text.startswith("/") and not (self._has_senses() and begins_with_file(text))
+
+    def _has_senses(self) -> bool:
+        return not _SENSES.isdisjoint(self.capabilities)
+
+    def _split(self, text: str) -> tuple[str, list[str]]:
+        return attached(text) if self._has_senses() else (text, [])
 
     def _body(self) -> Json:
         think = self.think

@@ -12,7 +12,8 @@ Commands:
   /?, /help        Help on a command, as in /help set
   /? shortcuts     Help on keys
 
-Begin with triple quotes to write several lines, and end with them."""
+Begin with triple quotes to write several lines, and end with them.
+A model that sees or hears gets the files whose paths stand in a message, as in ./photo.png."""
 
 SET = """\
 Commands:

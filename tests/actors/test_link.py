@@ -15,7 +15,7 @@ from actors.messages.gateway_to_scheduler import CancelJob, FromGateway, Gateway
 from actors.messages.scheduler_to_gateway import RunnerGone, ToGateway, Welcome, WhoAreYou
 from actors.transport import Kind, Socket
 
-TIMEOUT_S = 10.0
+TIMEOUT_S = 60.0
 
 
 class Peer:

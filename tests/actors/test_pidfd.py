@@ -28,7 +28,7 @@ def sleeper() -> Iterator["subprocess.Popen[bytes]"]:
 async def test_wait_returns_for_every_waiter_when_the_process_ends(sleeper: "subprocess.Popen[bytes]") -> None:
     """Several tasks may wait for one process."""
     ref = ProcessRef(sleeper.pid)
-    with trio.fail_after(10):
+    with trio.fail_after(60):
         async with trio.open_nursery() as nursery:
             for _ in range(3):
                 nursery.start_soon(ref.wait)

@@ -19,7 +19,7 @@ from actors.messages.gateway_to_runner import CancelAtRunner
 from actors.process import Child, Program, python_program
 from actors.transport import Kind, Socket, lock_folder
 
-TIMEOUT_S = 10.0
+TIMEOUT_S = 60.0
 MakeSocket = Callable[..., Socket]
 
 

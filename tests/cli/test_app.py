@@ -1,12 +1,14 @@
 """Tests of the command tree: usage errors, versions, an absent server and a reader that goes away."""
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
 
 import pytest
 
+from gateway.cli import client
 from tests.cli.conftest import Result
 from tests.cli.double import Double
 
@@ -65,6 +67,16 @@ def test_version_without_server_is_a_warning(monkeypatch: pytest.MonkeyPatch, ac
     result = actorctl("-v")
     assert result.status == 0
     assert result.out.startswith("Warning: could not connect to a running llamactor instance\n")
+
+
+def test_server_that_says_nothing_counts_as_none(monkeypatch: pytest.MonkeyPatch, actorctl: Actorctl) -> None:
+    """What accepts a connection and never answers holds no command up for ever."""
+    monkeypatch.setattr(client, "_CHECK_TIMEOUT_S", 0.05)
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        monkeypatch.setenv("OLLAMA_HOST", f"127.0.0.1:{mute.getsockname()[1]}")
+        result = actorctl("create", "m", "--from", "smollm2")
+    assert result.status == 1
+    assert result.err == "Error: could not connect to llamactor server, run 'actorctl serve' to start it\n"
 
 
 def test_reader_that_goes_away_is_no_traceback(server: Double) -> None:

@@ -17,7 +17,7 @@ import pytest
 
 from tests.cli.double import Double
 
-_DEADLINE_S = 30.0
+_DEADLINE_S = 60.0
 
 
 class Terminal:

@@ -35,3 +35,16 @@ def test_architectures_without_a_card_are_all(tmp_path: Path) -> None:
     assert cuda.architectures({"PATH": str(tmp_path)}) == cuda.EVERY_GENERATION
     _program(tmp_path, "nvidia-smi", "echo 'No devices were found'; exit 6")
     assert cuda.architectures({"PATH": str(tmp_path)}) == cuda.EVERY_GENERATION
+
+
+def test_cmake_args_name_the_toolkit_of_a_compiler_behind_a_link(tmp_path: Path) -> None:
+    """A link in a folder of programs leads to the toolkit, whose libraries are found again at run time."""
+    (tmp_path / "cuda" / "bin").mkdir(parents=True)
+    (tmp_path / "cuda" / "lib64").mkdir()
+    (tmp_path / "cuda" / "lib64" / "libcudart.so").touch()
+    _program(tmp_path / "cuda" / "bin", "nvcc")
+    link = tmp_path / "nvcc"
+    link.symlink_to(tmp_path / "cuda" / "bin" / "nvcc")
+    options = cuda.cmake_args(link, {"PATH": str(tmp_path)})
+    assert f"-DCUDAToolkit_ROOT={tmp_path}/cuda" in options
+    assert f"-DCMAKE_SHARED_LINKER_FLAGS=-Wl,-rpath,{tmp_path}/cuda/lib64" in options

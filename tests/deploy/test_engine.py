@@ -61,12 +61,14 @@ def test_build_from_unknown_variant_names_the_known_ones() -> None:
 
 
 def test_build_from_environment_for_cuda_names_its_compiler(tmp_path: Path) -> None:
-    """CMake is told which nvcc, and the wheel is bound to its version."""
-    nvcc = tmp_path / "nvcc"
+    """CMake is told which nvcc and which toolkit, and the wheel is bound to its version."""
+    nvcc = tmp_path / "bin" / "nvcc"
+    nvcc.parent.mkdir()
     nvcc.write_text("#!/bin/sh\necho Cuda compilation tools, release 12.9\n")
     nvcc.chmod(0o755)
     build = engine.build_from({"LLAMACTOR_BUILD": "cuda", "CUDACXX": str(nvcc), "PATH": "/nowhere"})
-    assert f"-DGGML_CUDA=on -DCMAKE_CUDA_COMPILER={nvcc} '-DCMAKE_CUDA_ARCHITECTURES=all-major'" in build.cmake_args
+    assert f"-DGGML_CUDA=on -DCMAKE_CUDA_COMPILER={nvcc} -DCUDAToolkit_ROOT={tmp_path} " in build.cmake_args
+    assert "'-DCMAKE_CUDA_ARCHITECTURES=all-major'" in build.cmake_args
     assert build.compiler == "Cuda compilation tools, release 12.9\n"
 
 

@@ -49,6 +49,7 @@ def test_require_names_everything_at_once(monkeypatch: pytest.MonkeyPatch) -> No
     ("log", "remedy"),
     [
         ("fatal error: Python.h: No such file or directory", "sudo apt install python3-dev"),
+        ("OSError: libcuda.so.1: cannot open shared object file: No such file", "sudo apt install nvidia-driver"),
         ("cc1plus: error: No space left on device", "disk is full"),
         ("g++: fatal error: Killed signal terminated program cc1plus", "CMAKE_BUILD_PARALLEL_LEVEL=1"),
     ],

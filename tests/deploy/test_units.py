@@ -64,6 +64,11 @@ def test_units_leave_time_to_drain() -> None:
     assert (common["Type"], common["KillMode"]) == (["notify"], ["mixed"])
 
 
+def test_runner_that_the_kernel_kills_for_memory_takes_no_other_along() -> None:
+    """By default the service manager would end the launcher and all runners with it."""
+    assert _settings(_UNITS / "llamactor-runner.service")["OOMPolicy"] == ["continue"]
+
+
 def test_units_meet_at_the_schedulers_socket() -> None:
     """All parts look for the scheduler where its own unit puts it."""
     common = _settings(_UNITS / "llamactor-.service.d" / "10-common.conf")

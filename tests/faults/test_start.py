@@ -9,11 +9,12 @@ from tests.support.server import Place, RunningServer, run_serve, running_server
 pytestmark = pytest.mark.processes
 
 
-def test_port_in_use_is_told(place: Place) -> None:
-    """The text is the one that users of Ollama know."""
+@pytest.mark.parametrize("n_workers", ["1", "2"])
+def test_port_in_use_is_told(place: Place, n_workers: str) -> None:
+    """The text is the one that users of Ollama know; workers share one socket, which no second server joins."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        ended = run_serve(place, OLLAMA_HOST=f"127.0.0.1:{port}")
+        ended = run_serve(place, OLLAMA_HOST=f"127.0.0.1:{port}", LLAMACTOR_GATEWAY_WORKERS=n_workers)
     assert ended.returncode == 1
     assert ended.stderr == f"Error: listen tcp 127.0.0.1:{port}: bind: address already in use\n"
     assert not place.run_dir.exists()

@@ -25,7 +25,7 @@ from registry.store import Store
 from tests.gateway.stub_models import install, write_chat_gguf, write_embedding_gguf
 from tests.support.stub_backend import StubBackend, running_backend
 
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 
 
 @dataclass(slots=True)

@@ -27,7 +27,7 @@ from gateway.jobs import MAX_RETAINED_BYTES, Jobs
 from gateway.streams import Piece
 from tests.support.stub_backend import StubBackend, StubJob
 
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 SOON = Deadlines(scheduler_s=0.3, accept_s=0.3, reannounce_s=0.3, tick_s=0.05)
 DEAD = RunnerDied("signal 9").as_failure()
 MODEL = ModelSpec(

@@ -21,7 +21,7 @@ from tests.support.stub_backend import StubBackend, StubJob
 pytestmark = pytest.mark.processes
 
 ROOT = Path(__file__).parents[2]
-DEADLINE_S = 30.0
+DEADLINE_S = 60.0
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from registry.store import Store
 from tests.gateway.conftest import RunningGateway, running_gateway
 from tests.support.stub_backend import StubBackend, StubJob
 
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 VERSION = b"GET /api/version HTTP/1.1\r\nHost: localhost\r\n"
 PROMPT = b'{"model": "smollm2", "prompt": "x"}'
 

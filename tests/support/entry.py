@@ -16,7 +16,7 @@ _PROGRAM = (
     "import sys, importlib; from multiprocessing.connection import Connection; "
     "importlib.import_module(sys.argv[1]).main(Connection(int(sys.argv[2])))"
 )
-_END_DEADLINE_S = 20
+_END_DEADLINE_S = 60
 
 
 @contextlib.contextmanager

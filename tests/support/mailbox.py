@@ -6,7 +6,7 @@ from typing import Self
 
 import trio
 
-TIMEOUT_S = 20.0
+TIMEOUT_S = 60.0
 
 
 class Mailbox:

@@ -15,7 +15,7 @@ from pathlib import Path
 from actors.pidfd import ProcessRef
 
 _PR_SET_CHILD_SUBREAPER = 36
-_END_TIMEOUT_S = 15.0
+_END_TIMEOUT_S = 60.0
 
 
 def title_of(pid: int) -> str:

@@ -22,7 +22,7 @@ from actors.transport import Kind, Socket
 from tests.support.entry import running_entry
 
 GATEWAY = "gw-0123456789abcdef"
-_DEADLINE_S = 30
+_DEADLINE_S = 60
 T = TypeVar("T", bound=msgspec.Struct)
 
 

@@ -14,7 +14,7 @@ from actors.messages.scheduler_to_gateway import Welcome, WhoAreYou
 from actors.messages.scheduler_to_launcher import StartRunner
 from actors.transport import Kind, Socket
 
-TIMEOUT_S = 20.0
+TIMEOUT_S = 60.0
 PLAN = LoadPlan(num_ctx=128, n_slots=1)
 
 M = TypeVar("M", bound=msgspec.Struct)

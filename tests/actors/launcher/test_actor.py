@@ -179,7 +179,7 @@ async def test_killed_launcher_leaves_nothing(launchers: LauncherMaker) -> None:
         launcher.child.kill()
         await launcher.wait()
         for ref in family:
-            assert ref.wait_blocking(timeout_s=10)
+            assert ref.wait_blocking(timeout_s=60)
             ref.close()
 
 

@@ -29,7 +29,7 @@ from actors.settings import Settings
 from actors.transport import Kind, Socket
 from tests.actors.scheduler.stage import host, model, plan
 
-_TIMEOUT_S = 20.0
+_TIMEOUT_S = 60.0
 _codec: Codec[Any] = Codec(ToGateway | ToLauncher | ToRunner)
 M = TypeVar("M", bound=msgspec.Struct)
 

@@ -1,10 +1,10 @@
 #!/bin/sh
-# Become systemd, in namespaces made by `unshare`, over a throw-away overlay of this machine: boot.sh FOLDER PYTHON SITE-PACKAGES
+# Become systemd, in namespaces made by `unshare`, over a throw-away overlay of this machine: boot.sh FOLDER
 #
-# FOLDER is seen as /mnt inside; prove.sh in it runs once the units are up, and its end ends the machine. Nothing
+# FOLDER is seen as /mnt inside; prove.sh in it runs once the system is up, and its end ends the machine. Nothing
 # outside is written: the root is an overlay in memory, /sys and /proc/sys are read-only, the network is one of our own.
 set -eu
-folder=$1 python=$2 packages=$3
+folder=$1
 root=$folder/root
 
 mount --make-rprivate /
@@ -14,25 +14,12 @@ mkdir "$root/upper" "$root/work" "$root/merged"
 mount -t overlay boot -o "lowerdir=/,upperdir=$root/upper,workdir=$root/work" "$root/merged"
 new=$root/merged
 
-# The service's own environment, as deploy/install.sh would make it, from the packages that are under test.
-rm -rf "$new/opt/llamactor" "$new/var/lib/llamactor" "$new/etc/llamactor"
-mkdir -p "$new/opt/llamactor"
-"$python" -m venv --without-pip "$new/opt/llamactor/venv"
-into=$(echo "$new"/opt/llamactor/venv/lib/python3.*/site-packages)
-cp -R "$packages/." "$into/"
-for package in actors gateway registry runners; do
-    cp -R "$package" "$into/"
-done
-cat >"$new/opt/llamactor/venv/bin/actorctl" <<'END'
-#!/bin/sh
-exec /opt/llamactor/venv/bin/python -P -m gateway.cli "$@"
-END
-chmod 755 "$new/opt/llamactor/venv/bin/actorctl"
-ln -sf /opt/llamactor/venv/bin/actorctl "$new/usr/local/bin/actorctl"
-mkdir -p "$new/usr/local/lib/systemd/system"
-cp -R deploy/systemd/. "$new/usr/local/lib/systemd/system/"
+# A machine on which nothing of ours is installed, but the llama.cpp that `make setup` has built.
+rm -rf "$new/opt/llamactor" "$new/var/lib/llamactor" "$new/etc/llamactor" "$new/var/cache/llamactor"
+rm -rf "$new/usr/local/bin/actorctl" "$new"/usr/local/lib/systemd/system/llamactor*
+mkdir -p "$new/usr/local/lib/systemd/system" "$new/var/cache/llamactor"
+cp -R "$folder/built" "$new/var/cache/llamactor/wheels"
 cp "$folder/prove.service" "$folder/prove.target" "$new/usr/local/lib/systemd/system/"
-systemd-sysusers --root="$new" "$PWD/deploy/systemd/llamactor.sysusers"
 : >"$new/etc/machine-id"
 for unit in systemd-udevd.service systemd-udev-trigger.service systemd-udevd-control.socket systemd-udevd-kernel.socket \
     systemd-sysctl.service systemd-modules-load.service systemd-remount-fs.service systemd-random-seed.service; do

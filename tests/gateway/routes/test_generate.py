@@ -286,7 +286,7 @@ async def test_generate_while_the_client_leaves_cancels_the_job(gateway: Running
         pass
     await stream.aclose()
     job_id = backend.submitted.items[0].job_id
-    with trio.fail_after(5):
+    with trio.fail_after(60):
         assert await backend.runner.cancelled.wait_for(1) == job_id
         assert await backend.cancelled.wait_for(1) == job_id
 
@@ -303,7 +303,7 @@ async def test_generate_while_the_client_leaves_before_any_text_cancels_the_job(
     stream = await gateway.send_raw("POST", GENERATE, b'{"model": "smollm2", "prompt": "x"}')
     await backend.submitted.wait_for(1)
     await stream.aclose()
-    with trio.fail_after(5):
+    with trio.fail_after(60):
         assert await backend.cancelled.wait_for(1) == backend.submitted.items[0].job_id
 
 
