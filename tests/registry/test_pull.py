@@ -413,9 +413,9 @@ def test_pull_over_tls_of_a_plain_registry_on_this_machine_goes_on_without(
 
 
 def test_pull_at_a_pace_is_no_faster(store: Store, remote: WildRegistry, weights: bytes, tmp_path: Path) -> None:
-    """Twenty megabytes at forty per second are reported in many steps."""
+    """Twenty megabytes at fifteen per second are reported in many steps."""
     remote.add_weights("ns/m:latest", weights)
-    lines = _pull(store, f"{remote.host}/ns/m", tmp_path, pace=Pace(40 * MEBI))
+    lines = _pull(store, f"{remote.host}/ns/m", tmp_path, pace=Pace(15 * MEBI))
     assert len({line.completed for line in lines if line.total == SIZE_BYTES}) >= 4
 
 
