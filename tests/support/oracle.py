@@ -6,7 +6,6 @@ the two best logits were at each step, because the shape of a batch may flip a n
 
 import ctypes
 import dataclasses
-import platform
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 import llama_cpp.llama_cpp as native
 import numpy as np
 
-from runners.llama.layout import LLAMA_CPPS, LONG, SHORT, SHORT_CTX, Layout
+from runners.llama.layout import Layout, quickest_layout
 
 NEAR_TIE = 0.25
 """Logit distance below which a difference between two shapes of batch is rounding, not an error."""
@@ -45,7 +44,7 @@ def greedy_answer(
     Another layout of the cache rounds differently, and moves logits by up to one; so the default is the one that the
     engine has for an answer of this length.
     """
-    layout = layout or _usual_layout(len(prompt) + n_tokens)
+    layout = layout or quickest_layout(len(prompt) + n_tokens)
     native.llama_backend_init()
     model_params = native.llama_model_default_params()
     model_params.n_gpu_layers = 0
@@ -92,12 +91,6 @@ def _shifted(context: Any, n_cached: int, num_ctx: int, n_keep: int) -> int:
     native.llama_memory_seq_rm(memory, 0, n_keep, n_keep + n_lost)
     native.llama_memory_seq_add(memory, 0, n_keep + n_lost, -1, -n_lost)
     return n_cached - n_lost
-
-
-def _usual_layout(n_tokens: int) -> Layout:
-    if platform.machine() not in {"x86_64", "AMD64"}:
-        return LLAMA_CPPS
-    return SHORT if n_tokens <= SHORT_CTX else LONG
 
 
 def first_difference(answer: GreedyAnswer, tokens: list[int]) -> tuple[int, float] | None:
