@@ -29,7 +29,7 @@ from gateway.wire.grammars import TEXT_KINDS, behind_thinking, schema_grammar, t
 from gateway.wire.openai import EVENT_STREAM, JSON, NO_USAGE, Usage, usage_of
 from gateway.wire.openai_chat import ChatCompletionWriter
 from gateway.wire.openai_messages import as_systems, chat_messages
-from gateway.wire.openai_requests import ChatCompletionRequest, ResponseFormat
+from gateway.wire.openai_requests import ChatCompletionRequest, ChatMessageItem, ResponseFormat
 from gateway.wire.tool_choice import ToolChoice, read_tool_choice
 from gateway.worker import Worker
 
@@ -48,8 +48,7 @@ def openai_chat_routes(worker: Worker) -> Blueprint:
         think = fields.parse_effort((body.reasoning and body.reasoning.effort) or body.reasoning_effort or "")
         fields.check_top_logprobs(body.top_logprobs)
         n_choices = _n_choices(body.n)
-        # Malformed messages are refused before the model is looked up; images take a while to decode.
-        said = await trio.to_thread.run_sync(chat_messages, body.messages)
+        said = await _said(body.messages)  # malformed messages are refused before the model is looked up
         if not body.model:
             raise ModelNameRequired
         model = await worker.models.resolve(body.model)
@@ -73,6 +72,17 @@ def openai_chat_routes(worker: Worker) -> Blueprint:
         return Response(frames, content_type=EVENT_STREAM)
 
     return routes
+
+
+async def _said(items: Sequence[ChatMessageItem]) -> list[ChatMessage]:
+    """Convert a conversation: texts at once, images and calls in a worker thread, because they may take long.
+
+    Raises:
+        InvalidRequest: content, parts or arguments are not as they must be.
+    """
+    if all(isinstance(item.content, str) and not item.tool_calls for item in items):
+        return chat_messages(items)
+    return await trio.to_thread.run_sync(chat_messages, items)
 
 
 def _generation(
