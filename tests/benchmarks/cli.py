@@ -19,9 +19,11 @@ from tests.benchmarks import (
     cold_start,
     embeddings,
     first_token,
+    formats,
     front_end,
     holes,
     idle,
+    leak,
     long_prompts,
     models,
     renders,
@@ -39,7 +41,18 @@ from tests.benchmarks.results import Machine, Report, Section
 
 _WITH_SERVERS = {
     each.NAME: each.run
-    for each in (first_token, streams, long_prompts, rewriting, embeddings, second_model, idle, cold_start)
+    for each in (
+        first_token,
+        streams,
+        long_prompts,
+        rewriting,
+        formats,
+        embeddings,
+        second_model,
+        leak,
+        idle,
+        cold_start,
+    )
 }
 """In this order: `idle` wants worked servers, and `cold_start` leaves a fresh runner."""
 _OF_A_MODEL = {each.NAME: each.run for each in (holes, models, renders)}

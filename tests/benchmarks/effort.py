@@ -21,6 +21,10 @@ class Effort:
     """Samples per round, contender and way of asking in `embeddings`."""
     rewritings: int
     """Samples per round and contender in `rewriting`."""
+    formats: int
+    """Samples per round, contender and kind of answer in `formats`."""
+    short_requests: int
+    """Requests in `leak`."""
     idle_s: float
     second_model_tokens: int
     """Length of the answer beside which a second model loads; it must last longer than the load."""
@@ -40,6 +44,8 @@ FULL = Effort(
     cold_starts=3,
     embeddings=8,
     rewritings=2,
+    formats=4,
+    short_requests=10_000,
     idle_s=15.0,
     second_model_tokens=500,
     holes_s=4.0,
@@ -54,6 +60,8 @@ QUICK = Effort(
     cold_starts=2,
     embeddings=4,
     rewritings=1,
+    formats=3,
+    short_requests=2_000,
     idle_s=10.0,
     second_model_tokens=400,
     holes_s=1.5,

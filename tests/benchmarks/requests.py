@@ -2,6 +2,7 @@
 
 import enum
 import json
+from collections.abc import Mapping
 from typing import Any
 
 
@@ -12,10 +13,12 @@ class Api(enum.StrEnum):
     NATIVE = "/api/chat"
 
 
-def chat_request(api: Api, *, port: int, model: str, prompt: str, n_tokens: int) -> bytes:
-    """Ask for an answer of `n_tokens` at temperature 0 on a connection of its own."""
+def chat_request(
+    api: Api, *, port: int, model: str, prompt: str, n_tokens: int, more: Mapping[str, Any] | None = None
+) -> bytes:
+    """Ask for an answer of `n_tokens` at temperature 0 on a connection of its own, with `more` fields in the body."""
     chat = {"model": model, "messages": [{"role": "user", "content": prompt}], "stream": True}
-    body = json.dumps(chat | _limits(api, n_tokens))
+    body = json.dumps({**chat, **_limits(api, n_tokens), **(more or {})})
     head = (
         f"POST {api} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n"
         f"Content-Length: {len(body.encode())}\r\nConnection: close\r\n\r\n"
