@@ -147,8 +147,12 @@ def test_openai_chat_tells_reasoning(v1: openai.OpenAI) -> None:
     thought = reply.usage.completion_tokens_details.reasoning_tokens or 0
     whole = v1.responses.create(model="tiny", input="Tell me a joke.", temperature=0).usage
     assert whole
-    assert whole.output_tokens_details.reasoning_tokens == last.usage.completion_tokens_details.reasoning_tokens
-    assert whole.output_tokens_details.reasoning_tokens == thought
+    counts = {
+        thought,
+        last.usage.completion_tokens_details.reasoning_tokens or 0,
+        whole.output_tokens_details.reasoning_tokens,
+    }
+    assert max(counts) - min(counts) <= 4  # what arrives at once is shared out by length
     assert 4 < thought < reply.usage.completion_tokens - silent.usage.completion_tokens + 4
 
 
