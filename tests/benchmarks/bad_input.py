@@ -68,6 +68,9 @@ async def _run(folder: Path, count: int) -> int:
                     found[request.name] = wrong
                 if number == len(everything):  # pools and caches are filled
                     memory_before = _memory_bytes()
+            with trio.move_on_after(DEADLINE_S):  # an answer may be read before its request is put away
+                while gateway.jobs.n_jobs:  # noqa: ASYNC110  # nothing announces it
+                    await trio.sleep(0.01)
             kept = (gateway.jobs.n_jobs, _n_files() - files_before, _memory_bytes() - memory_before)
     told = [f"{name}: {wrong}" for name, wrong in found.items()]
     told.append(f"{count} requests of {len(everything)} kinds; statuses {dict(sorted(statuses.items()))}")

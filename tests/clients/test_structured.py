@@ -38,7 +38,7 @@ def test_ollama_format_of_a_model_class(client: ollama.Client) -> None:
     assert Greeting.model_validate_json(whole or "")
     parts = client.chat("tiny", HELLO, format=schema, options={"temperature": 0}, stream=True)
     assert "".join(part.message.content or "" for part in parts) == whole
-    assert Greeting.model_validate_json(client.generate("tiny", "Hello", format=schema).response)
+    assert Greeting.model_validate_json(client.generate("tiny", "Hello", format=schema).response or "")
 
 
 def test_openai_parse_helpers_give_objects(v1: openai.OpenAI) -> None:
@@ -85,7 +85,8 @@ def test_anthropic_structured_and_forced(server: RunningServer) -> None:
         parsed = claude.messages.parse(model="tiny", max_tokens=200, messages=HELLO, output_format=Greeting)
         assert isinstance(parsed.parsed_output, Greeting)
         tool: Any = {"name": "greet", "input_schema": Greeting.model_json_schema()}
-        for choice in ({"type": "tool", "name": "greet"}, {"type": "any", "disable_parallel_tool_use": True}):
+        choices: Any = [{"type": "tool", "name": "greet"}, {"type": "any", "disable_parallel_tool_use": True}]
+        for choice in choices:
             message = claude.messages.create(
                 model="tiny", max_tokens=200, messages=HELLO, tools=[tool], tool_choice=choice
             )
