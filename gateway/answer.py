@@ -30,6 +30,8 @@ class AnswerEnd:
     prompt_ns: int = 0
     generated_tokens: int = 0
     generate_ns: int = 0
+    thinking_tokens: int = 0
+    """How many of the generated tokens were thinking; where several arrived at once, shared out by length."""
     context: tuple[int, ...] = ()
     stop: str = ""
     """The stop string that was met; empty where the model ended by itself."""
@@ -93,6 +95,7 @@ class Answer:
         self._arrived_at = arrived_at
         self._make_parser = make_parser
         self._parser: Parser | None = None
+        self._n_counted = self._n_thought = 0  # tokens of what was found so far, and of the thinking in it
 
     @property
     def job(self) -> Job:
@@ -147,10 +150,28 @@ class Answer:
             events = self._parser.feed(piece.text)
             if piece.end is not None:
                 events += self._parser.close()
+            if events:
+                n_tokens = piece.end.generated_tokens if isinstance(piece.end, Finished) else len(self._job.tokens)
+                self._count(events, n_tokens)
             if self._max_calls is not None:
                 events = [event for event in events if not _is_call_beyond(event, self._max_calls)]
         end = self._end(piece.end) if isinstance(piece.end, Finished) else None
         return AnswerPart(tuple(events), end, piece.logprobs)
+
+    def _count(self, events: list[Event], n_tokens: int) -> None:
+        """Take note of what an answer of so many tokens has come to."""
+        new, self._n_counted = n_tokens - self._n_counted, n_tokens
+        if len(events) == 1 and isinstance(events[0], Text):
+            return
+        n_chars = n_thought = 0
+        for event in events:
+            if isinstance(event, Text | Thought | CallArguments):
+                n_chars += len(event.text)
+                n_thought += len(event.text) if isinstance(event, Thought) else 0
+            elif isinstance(event, ThoughtEnded):
+                self._n_thought, n_thought = n_tokens - new, n_chars
+        if n_thought:
+            self._n_thought += round(new * n_thought / n_chars)
 
     def _end(self, finished: Finished) -> AnswerEnd:
         granted_at = self._job.granted_at or self._arrived_at
@@ -163,6 +184,7 @@ class Answer:
             prompt_ns=finished.prompt_ns,
             generated_tokens=finished.generated_tokens,
             generate_ns=finished.generate_ns,
+            thinking_tokens=self._n_thought,
             context=finished.context,
             stop=finished.stop,
             truncated_messages=finished.truncated_messages,

@@ -41,6 +41,10 @@ class RequestOptions:
         """The context that the request asks for, None for any."""
         return self.load.num_ctx
 
+    def with_warnings(self, warnings: tuple[str, ...]) -> "RequestOptions":
+        """Give the same with more to be told."""
+        return dataclasses.replace(self, warnings=(*self.warnings, *warnings)) if warnings else self
+
     def clamped(self, n_ctx_train: int) -> "RequestOptions":
         """Give the same with a context no longer than the model was trained for."""
         if self.num_ctx is None or self.num_ctx <= n_ctx_train:

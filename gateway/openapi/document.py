@@ -89,7 +89,7 @@ def _options() -> dict[str, Any]:
 
 
 def _template(path: str) -> str:
-    return path.replace("<", "{").replace(">", "}")
+    return path.replace("<path:", "<").replace("<", "{").replace(">", "}")
 
 
 def _described(operation: Operation, schema: dict[str, Any] | None) -> dict[str, Any]:
@@ -98,7 +98,7 @@ def _described(operation: Operation, schema: dict[str, Any] | None) -> dict[str,
         "summary": operation.summary,
         "responses": _responses(operation),
     }
-    names = [part[1:-1] for part in operation.path.split("/") if part.startswith("<")]
+    names = [part[1:-1].removeprefix("path:") for part in operation.path.split("/") if part.startswith("<")]
     if names:
         described["parameters"] = [
             {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names

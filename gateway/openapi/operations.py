@@ -203,6 +203,7 @@ OPERATIONS = (
                     "language": {"type": "string"},
                     "prompt": {"type": "string"},
                     "response_format": {"type": "string"},
+                    "stream": {"type": "boolean"},
                 },
                 "required": ["file", "model"],
             }
@@ -224,7 +225,7 @@ OPERATIONS = (
         example={"model": "minilm", "query": "Hello", "documents": ["Hi", "Bye"]},
     ),
     _get("/v1/models", "List the installed models, as OpenAI does"),
-    _get("/v1/models/<name>", "Describe a model, as OpenAI does"),
+    _get("/v1/models/<path:name>", "Describe a model, as OpenAI does"),
     _post(
         "/v1/messages",
         "Continue a conversation, as Anthropic does",

@@ -98,7 +98,14 @@ def last_line(part: AnswerPart) -> Line:
 def openai_usage(part: AnswerPart) -> Usage:
     """Give the token counts that an OpenAI answer tells."""
     end = part.end
-    return usage_of(end.prompt_tokens, end.generated_tokens, cached_tokens=end.cached_tokens) if end else NO_USAGE
+    if end is None:
+        return NO_USAGE
+    return usage_of(
+        end.prompt_tokens,
+        end.generated_tokens,
+        cached_tokens=end.cached_tokens,
+        reasoning_tokens=end.thinking_tokens,
+    )
 
 
 async def openai_frames(

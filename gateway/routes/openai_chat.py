@@ -97,6 +97,7 @@ def _generation(
         choice, response_grammar(body.response_format), model, thinks=model.thinks(think), most_calls=most_calls
     )
     options = request_options(model.installed.parameters, _options(body)).clamped(model.spec.n_ctx_train)
+    options = options.with_warnings(_format_warnings(body.response_format))
     return Generation(
         model=model,
         options=biased(options, body.logit_bias),
@@ -162,6 +163,18 @@ def response_grammar(response_format: ResponseFormat | None) -> Grammar | None:
     return schema_grammar(schema)
 
 
+def _format_warnings(response_format: ResponseFormat | None) -> tuple[str, ...]:
+    """Say what of a `response_format` has no effect; clients send such ones to servers that ignore them."""
+    kind = ((response_format and response_format.type) or "").lower()
+    if response_format is None or kind in {"", "text", "json_object", *TEXT_KINDS}:
+        return ()
+    if kind != "json_schema":
+        return (f'response_format of type "{response_format.type}" has no effect: use json_schema or json_object',)
+    if (response_format.json_schema or {}).get("schema") is None:
+        return ("response_format has no effect: its json_schema has no schema",)
+    return ()
+
+
 async def _frames(
     request: GatewayRequest, answers: Sequence[Answer], writer: ChatCompletionWriter, *, tells_usage: bool
 ) -> AsyncIterator[bytes]:
@@ -188,9 +201,13 @@ def _usage(parts: Sequence[AnswerPart]) -> Usage:
     first = openai_usage(parts[0])
     if len(parts) == 1:
         return first
-    n_generated = sum(part.end.generated_tokens for part in parts if part.end is not None)
-    cached = first.prompt_tokens_details.cached_tokens if first.prompt_tokens_details else 0
-    return usage_of(first.prompt_tokens, n_generated, cached_tokens=cached)
+    ends = [part.end for part in parts if part.end is not None]
+    return usage_of(
+        first.prompt_tokens,
+        sum(end.generated_tokens for end in ends),
+        cached_tokens=first.prompt_tokens_details.cached_tokens if first.prompt_tokens_details else 0,
+        reasoning_tokens=sum(end.thinking_tokens for end in ends),
+    )
 
 
 def _n_choices(wanted: int | None) -> int:

@@ -1,11 +1,14 @@
 """`GET /v1/models` and `GET /v1/models/{id}`: as OpenAI lists models, or as Anthropic does for its clients.
 
+An id may have slashes, as names with a namespace do, written as they are or percent-encoded.
+
 Both services have the same paths; Anthropic's clients are known by the version header that they must send.
 """
 
 from collections.abc import Sequence
 
 from quart import Blueprint, Response
+from werkzeug.exceptions import NotFound
 
 from gateway.routes.answering import json_response
 from gateway.routes.reading import speaks_anthropic
@@ -30,8 +33,10 @@ def openai_model_routes(worker: Worker) -> Blueprint:
         models = [_listed(model, model.name.shortest) for model in installed]
         return json_response(to_json({"object": "list", "data": models}) + b"\n", JSON)
 
-    @routes.get("/v1/models/<name>")
+    @routes.get("/v1/models/<path:name>")
     async def get_model(name: str) -> Response:
+        if name.endswith("/"):
+            raise NotFound  # whose answer leads to the path without it
         model = await worker.models.in_thread(lambda: store.resolve(name))
         listed = _anthropic_listed(model, name) if speaks_anthropic() else _listed(model, name)
         return json_response(to_json(listed) + b"\n", JSON)

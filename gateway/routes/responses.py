@@ -223,7 +223,10 @@ def _usage(part: AnswerPart) -> ResponseUsage:
     if end is None:
         return ResponseUsage()
     return ResponseUsage(
-        input_tokens=end.prompt_tokens, cached_tokens=end.cached_tokens, output_tokens=end.generated_tokens
+        input_tokens=end.prompt_tokens,
+        cached_tokens=end.cached_tokens,
+        output_tokens=end.generated_tokens,
+        reasoning_tokens=end.thinking_tokens,
     )
 
 

@@ -25,6 +25,12 @@ class PromptTokensDetails(msgspec.Struct, frozen=True, kw_only=True):
     cached_tokens: int = 0
 
 
+class CompletionTokensDetails(msgspec.Struct, frozen=True, kw_only=True):
+    """What the answer's tokens were."""
+
+    reasoning_tokens: int = 0
+
+
 class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Token counts of an answer."""
 
@@ -32,18 +38,22 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     completion_tokens: int
     total_tokens: int
     prompt_tokens_details: PromptTokensDetails | None = None
+    completion_tokens_details: CompletionTokensDetails | None = None
 
 
 NO_USAGE = Usage(prompt_tokens=0, completion_tokens=0, total_tokens=0)
 
 
-def usage_of(prompt_tokens: int, completion_tokens: int, *, cached_tokens: int = 0) -> Usage:
-    """Add the counts up."""
+def usage_of(prompt_tokens: int, completion_tokens: int, *, cached_tokens: int = 0, reasoning_tokens: int = 0) -> Usage:
+    """Add the counts up; details are told where there are any."""
     return Usage(
         prompt_tokens=prompt_tokens,
         completion_tokens=completion_tokens,
         total_tokens=prompt_tokens + completion_tokens,
         prompt_tokens_details=PromptTokensDetails(cached_tokens=cached_tokens) if cached_tokens else None,
+        completion_tokens_details=CompletionTokensDetails(reasoning_tokens=reasoning_tokens)
+        if reasoning_tokens
+        else None,
     )
 
 

@@ -28,15 +28,16 @@ class ResponseUsage(msgspec.Struct, frozen=True, kw_only=True):
     input_tokens: int = 0
     cached_tokens: int = 0
     output_tokens: int = 0
+    reasoning_tokens: int = 0
 
     def shown(self) -> dict[str, Any]:
-        """Give them as the API shows them; thinking is not counted apart from text."""
+        """Give them as the API shows them."""
         return {
             "input_tokens": self.input_tokens,
             "output_tokens": self.output_tokens,
             "total_tokens": self.input_tokens + self.output_tokens,
             "input_tokens_details": {"cached_tokens": self.cached_tokens},
-            "output_tokens_details": {"reasoning_tokens": 0},
+            "output_tokens_details": {"reasoning_tokens": self.reasoning_tokens},
         }
 
 

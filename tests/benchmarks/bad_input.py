@@ -25,6 +25,8 @@ from tests.support.stub_backend import running_backend
 
 COUNT = 10_000
 _KIB = 1024
+_CONNECTIONS = 8
+"""That many files the client's own connection, and the store's locks, may take."""
 
 
 def main() -> int:
@@ -48,7 +50,7 @@ async def _run(folder: Path, count: int) -> int:
     async with running_backend(folder) as backend:
         settings = Settings(port=0, run_dir=folder, scheduler_endpoint=backend.endpoint, models=store.root)
         async with running_gateway(settings, store) as gateway:
-            memory_before = _memory_bytes()
+            memory_before, files_before = _memory_bytes(), _n_files()
             for number in range(count):
                 if number % len(everything) == 0 and number:
                     order.shuffle(everything)
@@ -64,13 +66,22 @@ async def _run(folder: Path, count: int) -> int:
                 wrong = complaint(request, response.status_code, content_type, response.content)
                 if wrong:
                     found[request.name] = wrong
-            kept = (gateway.jobs.n_jobs, _memory_bytes() - memory_before)
+                if number == len(everything):  # pools and caches are filled
+                    memory_before = _memory_bytes()
+            with trio.move_on_after(DEADLINE_S):  # an answer may be read before its request is put away
+                while gateway.jobs.n_jobs:  # noqa: ASYNC110  # nothing announces it
+                    await trio.sleep(0.01)
+            kept = (gateway.jobs.n_jobs, _n_files() - files_before, _memory_bytes() - memory_before)
     told = [f"{name}: {wrong}" for name, wrong in found.items()]
     told.append(f"{count} requests of {len(everything)} kinds; statuses {dict(sorted(statuses.items()))}")
     told.append(f"{len(found)} answers were wrong; slowest {slowest[0] * 1e3:.0f} ms ({slowest[1]})")
-    told.append(f"kept: {kept[0]} jobs, {kept[1] / _KIB / _KIB:.1f} MiB more at most")
+    told.append(f"kept: {kept[0]} jobs, {kept[1]} files, {kept[2] / _KIB / _KIB:.1f} MiB more at most")
     sys.stdout.write("\n".join([*told, ""]))
-    return 1 if found or kept[0] else 0
+    return 1 if found or kept[0] or kept[1] > _CONNECTIONS else 0
+
+
+def _n_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def _memory_bytes() -> int:

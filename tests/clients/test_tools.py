@@ -131,10 +131,29 @@ def test_openai_chat_gives_several_choices(v1: openai.OpenAI) -> None:
 def test_openai_chat_tells_reasoning(v1: openai.OpenAI) -> None:
     """Thinking has a field of its own, which the client keeps."""
     joke: Any = [{"role": "user", "content": "Tell me a joke."}]
-    message = v1.chat.completions.create(model="tiny", messages=joke, temperature=0, reasoning_effort="low").choices[0]
-    assert (message.message.model_extra or {})["reasoning"] == "Something light."
-    silent = v1.chat.completions.create(model="tiny", messages=joke, temperature=0, reasoning_effort="none").choices[0]
-    assert "reasoning" not in (silent.message.model_extra or {})
+    reply = v1.chat.completions.create(model="tiny", messages=joke, temperature=0, reasoning_effort="low")
+    assert (reply.choices[0].message.model_extra or {})["reasoning"] == "Something light."
+    silent = v1.chat.completions.create(model="tiny", messages=joke, temperature=0, reasoning_effort="none")
+    assert "reasoning" not in (silent.choices[0].message.model_extra or {})
+    assert reply.usage
+    assert reply.usage.completion_tokens_details
+    assert silent.usage
+    assert silent.usage.completion_tokens_details is None
+    *_, last = v1.chat.completions.create(
+        model="tiny", messages=joke, temperature=0, stream=True, stream_options={"include_usage": True}
+    )
+    assert last.usage
+    assert last.usage.completion_tokens_details
+    thought = reply.usage.completion_tokens_details.reasoning_tokens or 0
+    whole = v1.responses.create(model="tiny", input="Tell me a joke.", temperature=0).usage
+    assert whole
+    counts = {
+        thought,
+        last.usage.completion_tokens_details.reasoning_tokens or 0,
+        whole.output_tokens_details.reasoning_tokens,
+    }
+    assert max(counts) - min(counts) <= 4  # what arrives at once is shared out by length
+    assert 4 < thought < reply.usage.completion_tokens - silent.usage.completion_tokens + 4
 
 
 def test_openai_bad_tools_are_a_bad_request(v1: openai.OpenAI) -> None:

@@ -42,6 +42,18 @@ const answered = await client.messages.create({
 });
 assert.match(answered.content.at(-1).text, /18/);
 
+const forced = await client.messages.create({ ...hello, tools: [weather], tool_choice: { type: "tool", name: "get_weather" } });
+assert.deepEqual([forced.stop_reason, forced.content.at(-1).type], ["tool_use", "tool_use"]);
+
+const schema = {
+  type: "object",
+  properties: { mood: { enum: ["good", "bad"] } },
+  required: ["mood"],
+  additionalProperties: false,
+};
+const structured = await client.messages.create({ ...hello, output_config: { format: { type: "json_schema", schema } } });
+assert.ok(["good", "bad"].includes(JSON.parse(structured.content.at(-1).text).mood));
+
 const stopped = await client.messages.create({ ...hello, stop_sequences: ["How"] });
 assert.deepEqual([stopped.stop_reason, stopped.stop_sequence], ["stop_sequence", "How"]);
 const counted = await client.messages.countTokens({ model: "tiny", messages: hello.messages });

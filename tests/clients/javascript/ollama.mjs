@@ -41,6 +41,10 @@ const result = { role: "tool", tool_name: "get_weather", content: "18 degrees an
 const answered = await ollama.chat({ ...hello, messages: [question, called.message, result], tools: [weather] });
 assert.match(answered.message.content, /18/);
 
+const schema = { type: "object", properties: { mood: { enum: ["good", "bad"] } }, required: ["mood"] };
+const structured = await ollama.chat({ ...hello, format: schema });
+assert.ok(["good", "bad"].includes(JSON.parse(structured.message.content).mood));
+
 const generated = await ollama.generate({ model: "tiny", prompt: "Hello", options: { temperature: 0 } });
 assert.equal(generated.response, GREETING);
 assert.ok(generated.context.length > 0);

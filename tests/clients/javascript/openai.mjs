@@ -46,6 +46,33 @@ assert.match(answered.choices[0].message.content, /18/);
 const streamed = await client.chat.completions.stream({ ...hello, messages, tools: [weather] }).finalChatCompletion();
 assert.equal(streamed.choices[0].message.tool_calls[0].function.name, "get_weather");
 
+const forced = await client.chat.completions.create({
+  ...hello,
+  tools: [weather],
+  tool_choice: { type: "function", function: { name: "get_weather" } },
+});
+assert.equal(forced.choices[0].message.tool_calls.length, 1);
+
+const schema = {
+  type: "object",
+  properties: { mood: { enum: ["good", "bad"] } },
+  required: ["mood"],
+  additionalProperties: false,
+};
+const format = { type: "json_schema", json_schema: { name: "greeting", strict: true, schema } };
+const structured = await client.chat.completions.parse({ ...hello, response_format: format });
+assert.ok(["good", "bad"].includes(structured.choices[0].message.parsed.mood));
+
+const responding = client.responses.stream({ model: "tiny", input: "Hello", temperature: 0 });
+const names = [];
+for await (const event of responding) names.push(event.type);
+assert.deepEqual(names.slice(0, 2), ["response.created", "response.in_progress"]);
+assert.equal(names.at(-1), "response.completed");
+const response = await responding.finalResponse();
+assert.equal(response.output_text, GREETING);
+assert.ok(response.usage.output_tokens_details.reasoning_tokens > 0);
+assert.deepEqual(response.output.map((item) => item.type), ["reasoning", "message"]);
+
 const completed = await client.completions.create({ model: "tiny", prompt: "Hello", temperature: 0 });
 assert.equal(completed.choices[0].text, GREETING);
 assert.deepEqual((await client.models.list()).data.map((model) => model.id), ["tiny:latest"]);

@@ -16,7 +16,7 @@ ODD = (
     "{}",
     "%25s",
 )
-PARAMETERS = ("<digest>", "<name>", "<response_id>")
+PARAMETERS = ("<digest>", "<path:name>", "<response_id>")
 
 
 @pytest.mark.parametrize(

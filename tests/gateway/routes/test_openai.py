@@ -2,6 +2,7 @@
 
 import json
 import math
+import urllib.parse
 from typing import Any
 
 import pytest
@@ -351,6 +352,27 @@ async def test_completion_refuses_a_bad_stop(gateway: RunningGateway) -> None:
     assert response.json()["error"]["message"].startswith("invalid type for 'stop' field")
 
 
+@pytest.mark.parametrize(
+    ("wanted", "text"),
+    [
+        ({"type": "yaml"}, 'response_format of type "yaml" has no effect'),
+        ({"type": "json_schema"}, "its json_schema has no schema"),
+        ({"type": "json_schema", "json_schema": {"name": "x"}}, "its json_schema has no schema"),
+    ],
+)
+async def test_chat_completion_tells_a_format_without_effect(
+    gateway: RunningGateway, wanted: dict[str, Any], text: str
+) -> None:
+    """Clients send such formats, so they are answered; that they did nothing is said."""
+    body = {"model": "smollm2", "messages": HI, "response_format": wanted}
+    response = await gateway.post(CHAT, body)
+    assert response.status_code == 200
+    (warning,) = response.json()["choices"][0]["warnings"]
+    assert text in warning
+    for format_ in ({"type": "text"}, {"type": "json_object"}):
+        assert "warnings" not in (await gateway.post(CHAT, body | {"response_format": format_})).json()["choices"][0]
+
+
 async def test_models_are_listed(gateway: RunningGateway) -> None:
     """The list and a single model have the same entries, by the name that was asked for."""
     listed = (await gateway.client.get("/v1/models")).json()
@@ -358,5 +380,8 @@ async def test_models_are_listed(gateway: RunningGateway) -> None:
     assert {model["id"] for model in listed["data"]} == {"smollm2:latest", "tiny-tools:latest", "minilm:latest"}
     one = (await gateway.client.get("/v1/models/SmolLM2")).json()
     assert (one["id"], one["object"], one["owned_by"]) == ("SmolLM2", "model", "library")
+    for path in ("library/smollm2", "registry.ollama.ai%2Flibrary%2Fsmollm2%3Alatest"):
+        by_path = (await gateway.client.get(f"/v1/models/{path}")).json()
+        assert by_path == one | {"id": urllib.parse.unquote(path)}
     missing = await gateway.client.get("/v1/models/nope")
     assert (missing.status_code, missing.json()["error"]["message"]) == (404, "model 'nope:latest' not found")

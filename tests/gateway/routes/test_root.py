@@ -72,7 +72,7 @@ async def test_ps_without_models_is_an_empty_list(gateway: RunningGateway) -> No
         ("GET", "/api/generate", "POST"),
         ("DELETE", "/api/tags", "HEAD, GET"),
         ("OPTIONS", "/api/chat", "POST"),
-        ("GET", "/v1/models/a/b", None),
+        ("GET", "/v1/model/a", None),
     ],
 )
 async def test_unknown_paths_and_methods(gateway: RunningGateway, method: str, path: str, allow: str | None) -> None:
