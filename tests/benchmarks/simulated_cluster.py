@@ -307,7 +307,10 @@ class Simulation:
             Device(index=index, name="d", total_bytes=DEVICE_BYTES, free_bytes=max(0, DEVICE_BYTES - used))
             for index, used in self._used[launcher_id].items()
         )
-        return HostFacts(n_cores=32, memory_total_bytes=256 * GIB, memory_available_bytes=200 * GIB, devices=devices)
+        jitter = self._source.randrange(16 << 20)
+        return HostFacts(
+            n_cores=32, memory_total_bytes=256 * GIB, memory_available_bytes=200 * GIB - jitter, devices=devices
+        )
 
     def _later(self, delay_s: float, event: Event) -> None:
         heapq.heappush(self._due, (self.now_s + delay_s, next(self._numbers), event))
