@@ -6,6 +6,7 @@ import signal
 from actors.errors import LoadOutOfMemory
 from actors.messages.launcher_to_scheduler import LauncherBeat, LauncherDraining, LauncherHello, RunnerExited
 from actors.messages.model import HostFacts
+from actors.messages.scheduler_to_launcher import KillRunner
 from actors.scheduler import deadlines
 from actors.scheduler.alarms import AlarmKind
 from actors.scheduler.lifecycle import discard, gone, load_failed
@@ -33,8 +34,12 @@ def hello(world: World, sender: str, message: LauncherHello, _payload: tuple[byt
             launcher.runner_ids[runner.runner_id] = None  # just asked for: the hello was sent before that arrived
         else:
             gone(world, runner, "its launcher has it no more", is_host_lost=True)
-    for runner_id in listed:
-        if runner_id in world.runners:
+    for runner_id in message.runner_ids:
+        if (
+            runner_id in world.exited_runners
+        ):  # given up while the launcher was silent; its memory is promised elsewhere
+            world.send(sender, KillRunner(runner_id=runner_id, reason="it was given up"))
+        elif runner_id in world.runners:
             world.runners[runner_id].launcher_id = sender
     _report(world, launcher, message.host)
     world.touched[sender] = None
