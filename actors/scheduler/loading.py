@@ -96,29 +96,36 @@ class LoadQuestion:
 
 def load_decision(question: LoadQuestion, hosts: Sequence[HostView]) -> Decision:
     """Decide how to load a model, given at least one host."""
-    ranked = [(rank, decision) for host in hosts for rank, decision in [_on_host(question, host, hosts)]]
-    return min(ranked, key=lambda each: each[0])[1]
+    best, its_rank = _on_host(question, hosts[0], hosts)
+    for host in hosts[1:]:
+        if its_rank == _AT_ONCE:
+            break
+        decision, rank = _on_host(question, host, hosts)
+        if rank < its_rank:
+            best, its_rank = decision, rank
+    return best
 
 
+_AT_ONCE = (0, 0)
 _TOO_LARGE = 99
 
 
-def _on_host(question: LoadQuestion, host: HostView, hosts: Sequence[HostView]) -> tuple[tuple[int, int], Decision]:
+def _on_host(question: LoadQuestion, host: HostView, hosts: Sequence[HostView]) -> tuple[Decision, tuple[int, int]]:
     """Give the best decision for one host and its rank, lower being better."""
+    for rank, effort in enumerate(() if question.known.must_be_alone else (Effort.WANTED, Effort.SQUEEZED)):
+        decision = _with_effort(question, host, hosts, effort)
+        if decision is not None:
+            n_victims = len(decision.victims) if isinstance(decision, Evict) else 0
+            cost = {Start: 0, Wait: 1, Evict: 2 + n_victims}[type(decision)]
+            return decision, (rank, cost)
     soon = host.room.plus(total(runner.share for runner in host.leaving))
     empty = soon.plus(total(runner.share for runner in host.staying if not runner.is_pinned))
     alone = question.placed(empty, Effort.ALONE)
     if alone is None:
         model = sized(question.model, question.settings)
         needed = least_bytes(model, question.options, empty, question.settings, question.known)
-        return (_TOO_LARGE, 0), TooLarge(needed, empty.total_bytes)
-    for rank, effort in enumerate(() if question.known.must_be_alone else (Effort.WANTED, Effort.SQUEEZED)):
-        decision = _with_effort(question, host, hosts, effort)
-        if decision is not None:
-            n_victims = len(decision.victims) if isinstance(decision, Evict) else 0
-            cost = {Start: 0, Wait: 1, Evict: 2 + n_victims}[type(decision)]
-            return (rank, cost), decision
-    return (2, 0), _alone(question, host, alone)
+        return TooLarge(needed, empty.total_bytes), (_TOO_LARGE, 0)
+    return _alone(question, host, alone), (2, 0)
 
 
 def _with_effort(
