@@ -83,6 +83,11 @@ class LoadQuestion:
     may_drain_busy: bool = False
     known: Experience = NO_EXPERIENCE
 
+    @property
+    def is_replica(self) -> bool:
+        """True iff there is a runner already: its costs have a bound, and what is busy beside it is not shown."""
+        return self.most_cost_s < math.inf
+
     def placed(self, room: Room, effort: Effort) -> Placement | None:
         """Place the model into this room."""
         model = sized(self.model, self.settings)
@@ -118,6 +123,8 @@ def _on_host(question: LoadQuestion, host: HostView, hosts: Sequence[HostView]) 
             n_victims = len(decision.victims) if isinstance(decision, Evict) else 0
             cost = {Start: 0, Wait: 1, Evict: 2 + n_victims}[type(decision)]
             return decision, (rank, cost)
+    if question.is_replica:
+        return Wait(), (_TOO_LARGE, 0)
     soon = host.room.plus(total(runner.share for runner in host.leaving))
     empty = soon.plus(total(runner.share for runner in host.staying if not runner.is_pinned))
     alone = question.placed(empty, Effort.ALONE)
@@ -167,7 +174,7 @@ def _victims(
             break
         if runner not in chosen:
             chosen.append(runner)
-    is_dear = question.most_cost_s < math.inf and sum(map(question.cost_s, chosen)) > question.most_cost_s
+    is_dear = question.is_replica and sum(map(question.cost_s, chosen)) > question.most_cost_s
     return tuple(chosen) if len(chosen) >= question.n_excess and not is_dear else None
 
 
