@@ -6,6 +6,7 @@ import signal
 from actors.errors import LoadOutOfMemory
 from actors.messages.launcher_to_scheduler import LauncherBeat, LauncherDraining, LauncherHello, RunnerExited
 from actors.messages.model import HostFacts
+from actors.messages.scheduler_to_launcher import KillRunner
 from actors.scheduler import deadlines
 from actors.scheduler.alarms import AlarmKind
 from actors.scheduler.lifecycle import discard, gone, load_failed
@@ -15,6 +16,9 @@ from actors.scheduler.states import RunnerLife
 from actors.scheduler.world import World
 
 _NOTICED_BYTES = 64 << 20
+"""So much more is a reason to ask again; what comes in smaller pieces is noticed when turns come."""
+_JITTER_BYTES = 8 << 20
+"""So much less or more is no news."""
 
 
 def hello(world: World, sender: str, message: LauncherHello, _payload: tuple[bytes, ...]) -> None:
@@ -30,8 +34,12 @@ def hello(world: World, sender: str, message: LauncherHello, _payload: tuple[byt
             launcher.runner_ids[runner.runner_id] = None  # just asked for: the hello was sent before that arrived
         else:
             gone(world, runner, "its launcher has it no more", is_host_lost=True)
-    for runner_id in listed:
-        if runner_id in world.runners:
+    for runner_id in message.runner_ids:
+        if (
+            runner_id in world.exited_runners
+        ):  # given up while the launcher was silent; its memory is promised elsewhere
+            world.send(sender, KillRunner(runner_id=runner_id, reason="it was given up"))
+        elif runner_id in world.runners:
             world.runners[runner_id].launcher_id = sender
     _report(world, launcher, message.host)
     world.touched[sender] = None
@@ -47,9 +55,11 @@ def hello(world: World, sender: str, message: LauncherHello, _payload: tuple[byt
 def beat(world: World, sender: str, message: LauncherBeat, _payload: tuple[bytes, ...]) -> None:
     """Take a host's fresh facts."""
     launcher = world.launchers[sender]
-    if _has_more(launcher.host, message.host):
+    changes = _changes(launcher.host, message.host)
+    if max(changes) > _NOTICED_BYTES:
         world.opened[sender] = None
-    _report(world, launcher, message.host)
+    if not launcher.is_current or max(changes) > _JITTER_BYTES or min(changes) < -_JITTER_BYTES:
+        _report(world, launcher, message.host)
     world.send(sender, world.welcome)
 
 
@@ -120,22 +130,21 @@ def settle(world: World) -> None:
     world.wake_all()
 
 
-def _has_more(before: HostFacts, now: HostFacts) -> bool:
-    """Tell whether enough became free to ask again; what comes in smaller pieces is noticed when turns come."""
-    if now.memory_available_bytes - before.memory_available_bytes > _NOTICED_BYTES:
-        return True
-    pairs = zip(before.devices, now.devices, strict=False)
-    is_freer = any(new.free_bytes - old.free_bytes > _NOTICED_BYTES for old, new in pairs)
-    return is_freer or len(before.devices) != len(now.devices)
+def _changes(before: HostFacts, now: HostFacts) -> list[int]:
+    """List by how much the free bytes of a host and of its devices have grown; other devices count as much more."""
+    changes = [now.memory_available_bytes - before.memory_available_bytes]
+    changes += [new.free_bytes - old.free_bytes for old, new in zip(before.devices, now.devices, strict=False)]
+    return changes if len(before.devices) == len(now.devices) else [now.memory_total_bytes]
 
 
 def _report(world: World, launcher: Launcher, host: HostFacts) -> None:
     launcher.host = host
-    launcher.credit, launcher.room = Share(), None
+    launcher.credit, launcher.room, launcher.is_current = Share(), None, True
     for runner_id in launcher.runner_ids:
         runner = world.runners.get(runner_id)
         if runner is not None and runner.ready_s is not None:
             runner.is_reported |= world.now_s - runner.ready_s >= deadlines.FACTS_AGE_S
+        launcher.is_current &= runner is not None and runner.is_reported
 
 
 def _exit_text(exit_code: int) -> str:

@@ -171,6 +171,7 @@ def gone(
     for job_id in list(runner.held):
         lose(world, runner, job_id, lost)
     forget(world, runner)
+    world.remember_exit(runner.runner_id)
     if runner.endpoint:
         world.tell_gateways(RunnerGone(runner_id=runner.runner_id))
     level = logging.INFO if was_expected else logging.ERROR

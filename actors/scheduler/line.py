@@ -72,7 +72,8 @@ class Line:
             insert(self.suspects, job)
         else:
             self._generations[job.job_id] = job
-            self._set(job.tenant, max(self._served_at, self._account(job.tenant)))
+            if self._accounts.get(job.tenant, -1.0) < self._served_at:
+                self._set(job.tenant, self._served_at)
             self._enter(job, job.priority)
             self._note_age(job)
 

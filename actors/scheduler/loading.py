@@ -83,6 +83,11 @@ class LoadQuestion:
     may_drain_busy: bool = False
     known: Experience = NO_EXPERIENCE
 
+    @property
+    def is_replica(self) -> bool:
+        """True iff there is a runner already: its costs have a bound, and what is busy beside it is not shown."""
+        return self.most_cost_s < math.inf
+
     def placed(self, room: Room, effort: Effort) -> Placement | None:
         """Place the model into this room."""
         model = sized(self.model, self.settings)
@@ -96,29 +101,38 @@ class LoadQuestion:
 
 def load_decision(question: LoadQuestion, hosts: Sequence[HostView]) -> Decision:
     """Decide how to load a model, given at least one host."""
-    ranked = [(rank, decision) for host in hosts for rank, decision in [_on_host(question, host, hosts)]]
-    return min(ranked, key=lambda each: each[0])[1]
+    best, its_rank = _on_host(question, hosts[0], hosts)
+    for host in hosts[1:]:
+        if its_rank == _AT_ONCE:
+            break
+        decision, rank = _on_host(question, host, hosts)
+        if rank < its_rank:
+            best, its_rank = decision, rank
+    return best
 
 
+_AT_ONCE = (0, 0)
 _TOO_LARGE = 99
 
 
-def _on_host(question: LoadQuestion, host: HostView, hosts: Sequence[HostView]) -> tuple[tuple[int, int], Decision]:
+def _on_host(question: LoadQuestion, host: HostView, hosts: Sequence[HostView]) -> tuple[Decision, tuple[int, int]]:
     """Give the best decision for one host and its rank, lower being better."""
+    for rank, effort in enumerate(() if question.known.must_be_alone else (Effort.WANTED, Effort.SQUEEZED)):
+        decision = _with_effort(question, host, hosts, effort)
+        if decision is not None:
+            n_victims = len(decision.victims) if isinstance(decision, Evict) else 0
+            cost = {Start: 0, Wait: 1, Evict: 2 + n_victims}[type(decision)]
+            return decision, (rank, cost)
+    if question.is_replica:
+        return Wait(), (_TOO_LARGE, 0)
     soon = host.room.plus(total(runner.share for runner in host.leaving))
     empty = soon.plus(total(runner.share for runner in host.staying if not runner.is_pinned))
     alone = question.placed(empty, Effort.ALONE)
     if alone is None:
         model = sized(question.model, question.settings)
         needed = least_bytes(model, question.options, empty, question.settings, question.known)
-        return (_TOO_LARGE, 0), TooLarge(needed, empty.total_bytes)
-    for rank, effort in enumerate(() if question.known.must_be_alone else (Effort.WANTED, Effort.SQUEEZED)):
-        decision = _with_effort(question, host, hosts, effort)
-        if decision is not None:
-            n_victims = len(decision.victims) if isinstance(decision, Evict) else 0
-            cost = {Start: 0, Wait: 1, Evict: 2 + n_victims}[type(decision)]
-            return (rank, cost), decision
-    return (2, 0), _alone(question, host, alone)
+        return TooLarge(needed, empty.total_bytes), (_TOO_LARGE, 0)
+    return _alone(question, host, alone), (2, 0)
 
 
 def _with_effort(
@@ -160,7 +174,7 @@ def _victims(
             break
         if runner not in chosen:
             chosen.append(runner)
-    is_dear = question.most_cost_s < math.inf and sum(map(question.cost_s, chosen)) > question.most_cost_s
+    is_dear = question.is_replica and sum(map(question.cost_s, chosen)) > question.most_cost_s
     return tuple(chosen) if len(chosen) >= question.n_excess and not is_dear else None
 
 

@@ -7,17 +7,17 @@ less the shares of all living runners. What exited since the last report is cred
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+
+import msgspec
 
 from actors.messages.model import HostFacts
 
 
-@dataclass(frozen=True, slots=True)
-class Share:
+class Share(msgspec.Struct, frozen=True):
     """Memory that one runner takes or will take, on the host and on each device by its index."""
 
     host_bytes: int = 0
-    device_bytes: Mapping[int, int] = field(default_factory=dict)
+    device_bytes: Mapping[int, int] = msgspec.field(default_factory=dict)
 
     @property
     def total_bytes(self) -> int:
@@ -25,19 +25,15 @@ class Share:
         return self.host_bytes + sum(self.device_bytes.values())
 
     def __add__(self, other: "Share") -> "Share":
-        devices = dict(self.device_bytes)
-        for index, taken in other.device_bytes.items():
-            devices[index] = devices.get(index, 0) + taken
-        return Share(self.host_bytes + other.host_bytes, devices)
+        return total((self, other))
 
 
-@dataclass(frozen=True, slots=True)
-class Room:
+class Room(msgspec.Struct, frozen=True):
     """Memory that is free for one more runner."""
 
     host_bytes: int
     host_total_bytes: int
-    device_bytes: Mapping[int, int] = field(default_factory=dict)
+    device_bytes: Mapping[int, int] = msgspec.field(default_factory=dict)
     device_total_bytes: int = 0
     """Sum over all devices."""
 
@@ -67,7 +63,12 @@ class Room:
 
 def total(shares: Iterable[Share]) -> Share:
     """Add shares up."""
-    return sum(shares, Share())
+    host_bytes, devices = 0, dict[int, int]()
+    for share in shares:
+        host_bytes += share.host_bytes
+        for index, taken in share.device_bytes.items():
+            devices[index] = devices.get(index, 0) + taken
+    return Share(host_bytes, devices)
 
 
 def room_on(

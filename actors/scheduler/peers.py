@@ -32,6 +32,8 @@ class Launcher:
     """The sum of that, on the host and its devices, as long as it is known."""
     credit: Share = field(default_factory=Share)
     """Shares of the runners that exited since its last report."""
+    is_current: bool = False
+    """True iff its last report shows all that lives there and what has ended: the same again would be no news."""
     is_draining: bool = False
     is_reachable: bool = True
     """False from an undelivered message to the next sign of life: nothing is placed there meanwhile."""

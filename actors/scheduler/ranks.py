@@ -66,15 +66,17 @@ class Rank:
 
     def first(self, accounts: Accounts) -> Job:
         """Look at the job whose turn it is; there must be one."""
-        order = self._order
+        order, tenants = self._order, self.tenants
         while True:
-            tenant = order[0][2]
-            if tenant not in self.tenants:
+            account, queued_s, tenant = order[0]
+            jobs = tenants.get(tenant)
+            if jobs is None:
                 heapq.heappop(order)
-            elif order[0] < (place := self._place(tenant, accounts)):
-                heapq.heapreplace(order, place)
-            else:
-                return next(iter(self.tenants[tenant].values()))
+                continue
+            job, now_at = next(iter(jobs.values())), accounts(tenant)
+            if account >= now_at and queued_s >= job.queued_s:
+                return job
+            heapq.heapreplace(order, (now_at, job.queued_s, tenant))
 
     def _place(self, tenant: str, accounts: Accounts) -> tuple[float, float, str]:
         return accounts(tenant), next(iter(self.tenants[tenant].values())).queued_s, tenant

@@ -171,7 +171,7 @@ class World:
         launcher = self.launcher_of(runner)
         if launcher is not None:
             launcher.runner_ids[runner.runner_id] = None
-            launcher.room = None
+            launcher.room, launcher.is_current = None, False
             self.touched[launcher.launcher_id] = None
 
     def step_runner(self, runner: Runner, step: RunnerStep) -> None:
@@ -208,6 +208,7 @@ class World:
         launcher = self.launcher_of(runner)
         if launcher is not None:
             launcher.runner_ids.pop(runner.runner_id, None)
+            launcher.is_current = False
             if runner.is_reported:
                 launcher.credit += _given_back(runner)
             self.touched[launcher.launcher_id] = None

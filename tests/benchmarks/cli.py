@@ -31,6 +31,7 @@ from tests.benchmarks import (
     scheduling,
     second_model,
     streams,
+    two_runners,
 )
 from tests.benchmarks.arena import open_arena
 from tests.benchmarks.effort import FULL, QUICK, Effort
@@ -55,7 +56,7 @@ _WITH_SERVERS = {
     )
 }
 """In this order: `idle` wants worked servers, and `cold_start` leaves a fresh runner."""
-_OF_A_MODEL = {each.NAME: each.run for each in (holes, models, renders)}
+_OF_A_MODEL = {each.NAME: each.run for each in (holes, models, renders, two_runners)}
 _NAMES = [*_WITH_SERVERS, *_OF_A_MODEL, front_end.NAME, scheduling.NAME]
 _FAILED, _NOT_MEASURED = 1, 2
 

@@ -52,10 +52,8 @@ def run(effort: Effort) -> Section:
         name=NAME,
         title="The scheduler's core in a simulated cluster",
         notes=(
-            (
-                f"Zipf popularity with bursts; second table: {alike.n_models} models for devices of 24 GiB, of 12 to 17"
-                f" GiB for {alike.n_devices} devices, or of 1 to 18 GiB for {mixed.n_devices}"
-            ),
+            "Zipf popularity with bursts",
+            "second table: 50 models of 12 to 17 GiB for 20 devices of 24 GiB, or of 1 to 18 GiB for 8",
             f"plot: {_PLOT}",
         ),
         tables=(_costs(grown), _comparison(policies)),

@@ -50,7 +50,7 @@ class Gaps(msgspec.Struct, frozen=True, kw_only=True):
 
 def run(arena: Arena, effort: Effort) -> Section:
     """Load the second model during a stream, and unload it again."""
-    arena.llamactor.create(_SECOND, _renamed(arena.model_file, arena.workspace / "second.gguf"))
+    arena.llamactor.create(_SECOND, renamed(arena.model_file, arena.workspace / "second.gguf"))
     found: list[Gaps] = []
     for number in range(effort.rounds):
         progress(f"{NAME}: {number + 1} of {effort.rounds}")
@@ -124,7 +124,7 @@ def _gaps(answer: Answer, started_at: float, ended_at: float) -> Gaps:
     )
 
 
-def _renamed(model_file: Path, copy: Path) -> Path:
+def renamed(model_file: Path, copy: Path) -> Path:
     """Copy a GGUF file with another last letter in its name: same size, other digest."""
     name = str(read_gguf(model_file).metadata["general.name"]).encode()
     content = model_file.read_bytes()

@@ -135,6 +135,7 @@ class Simulation:
         self._arrivals: dict[str, float] = {}
         self._seen: set[str] = set()
         self._n_answered = 0
+        self._deadline_s = 0.0
 
     def run(self) -> Outcomes:
         """Let everything happen until all jobs have ended."""
@@ -155,8 +156,8 @@ class Simulation:
         try:
             while self._n_answered < self._workload.n_jobs:
                 arrives_s, _, event = heapq.heappop(self._due)
-                while (deadline_s := self._deadline()) < arrives_s:
-                    self.now_s = max(self.now_s, deadline_s)
+                while self._deadline_s < arrives_s:
+                    self.now_s = max(self.now_s, self._deadline_s)
                     self._happen(Tick())
                 self.now_s = arrives_s
                 self._meet(event)
@@ -164,12 +165,6 @@ class Simulation:
             gc.set_threshold(*thresholds)
             gc.unfreeze()
         return self.outcomes
-
-    def _deadline(self) -> float:
-        began_ns = time.thread_time_ns()
-        deadline_s = self._core.next_deadline()
-        self.outcomes.core_s += (time.thread_time_ns() - began_ns) * 1e-9
-        return deadline_s
 
     def _jobs(self) -> list[tuple[float, Submit]]:
         """Draw the arrivals: Zipf popularity, bursts of one model asked ten times as often, a rise at first."""
@@ -235,6 +230,7 @@ class Simulation:
             event = events.popleft()
             began_ns = time.thread_time_ns()
             effects = self._core.handle(event, self.now_s)
+            self._deadline_s = self._core.next_deadline()
             took_s = (time.thread_time_ns() - began_ns) * 1e-9
             self.outcomes.core_s += took_s
             self.outcomes.longest_s = max(self.outcomes.longest_s, took_s)
@@ -307,7 +303,10 @@ class Simulation:
             Device(index=index, name="d", total_bytes=DEVICE_BYTES, free_bytes=max(0, DEVICE_BYTES - used))
             for index, used in self._used[launcher_id].items()
         )
-        return HostFacts(n_cores=32, memory_total_bytes=256 * GIB, memory_available_bytes=200 * GIB, devices=devices)
+        jitter = self._source.randrange(16 << 20)
+        return HostFacts(
+            n_cores=32, memory_total_bytes=256 * GIB, memory_available_bytes=200 * GIB - jitter, devices=devices
+        )
 
     def _later(self, delay_s: float, event: Event) -> None:
         heapq.heappush(self._due, (self.now_s + delay_s, next(self._numbers), event))

@@ -10,6 +10,7 @@ by commas, as in `stub:tokens=100,pace=0.01,ignore_sigterm`:
     crash_load        die while loading
     fail_load         report a failed load, then end
     crash_stream=N    die after N deltas
+    stop_stream=N     stop as a process after N deltas: silent, and deaf to SIGTERM
     silent            send no heartbeat after the hello
     subscribe=SECONDS wait so long for a subscription (5)
     lie               claim an absurd amount of memory
@@ -204,6 +205,8 @@ class StubRunner:
         for seq in range(1, n_tokens + 1):
             if seq - 1 == self._number("crash_stream", -1):
                 os._exit(CRASH_STATUS)
+            if seq - 1 == self._number("stop_stream", -1):
+                os.kill(os.getpid(), signal.SIGSTOP)
             self._publish(ref, Delta(ref.job_id, ref.attempt, seq, f"word{seq} ", (seq,)))
             await trio.sleep(self._number("pace", 0))
         self._publish(

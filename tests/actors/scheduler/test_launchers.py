@@ -160,3 +160,18 @@ def test_launcher_beat_with_more_memory_lets_a_waiting_model_load(stage: Stage) 
     assert stage.started()[-1].model.name == "large"
     assert stage.sent("gw", Granted)[-1].runner_id == busy
     stage.hear(busy, RunnerBeat(state=RunnerState.READY, use=RunnerUse(n_active=1)))
+
+
+def test_runner_given_up_with_its_silent_launcher_is_killed_when_that_comes_back(stage: Stage) -> None:
+    """Its memory was given to others: found by random lives, where a host got more than it has."""
+    stage.submit("job")
+    runner_id = stage.started()[-1].runner_id
+    del stage.beats["host"]
+    stage.pass_time(deadlines.SILENCE_S + 1)
+    assert runner_id not in stage.core.world.runners
+    stage.launcher(runner_ids=(runner_id,))
+    assert [each.runner_id for each in stage.sent("host", KillRunner)] == [runner_id]
+    started = stage.started()[0]
+    ghost = RunnerHello(state=RunnerState.LOADING, model=started.model, plan=started.plan, endpoint="ipc:///r")
+    stage.hear(runner_id, ghost)
+    assert runner_id not in stage.core.world.runners

@@ -151,10 +151,11 @@ async def test_runner_that_dies_in_every_load_is_suspended(run_dir: Path) -> Non
         await system.load("healthy")
 
 
-async def test_runner_that_dies_in_a_stream_loses_its_jobs_once(run_dir: Path) -> None:
-    """The gateway is told that the job is lost and that the runner is gone."""
+@pytest.mark.parametrize("fault", ["crash_stream", "stop_stream"])
+async def test_runner_that_dies_or_stops_in_a_stream_loses_its_jobs_once(run_dir: Path, fault: str) -> None:
+    """The gateway is told of both; one that hangs is killed for its silence."""
     async with system_in(run_dir) as system:
-        job_id = system.submit("crash_stream=1,tokens=5")
+        job_id = system.submit(f"{fault}=1,tokens=5")
         granted = await system.expect(Granted, job_id=job_id)
         with Socket(Kind.XSUB) as xsub:
             xsub.connect(granted.endpoint)

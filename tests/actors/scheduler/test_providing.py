@@ -52,6 +52,17 @@ def test_deep_line_on_a_busy_host_gets_no_replica(stage: Stage) -> None:
     assert len(stage.started()) == 1
 
 
+def test_replica_on_the_host_takes_no_memory_that_a_busy_runner_has() -> None:
+    """Found by random lives: the busy one was hidden, and the replica placed as if it were alone on its host."""
+    stage = Stage(num_parallel=2)
+    stage.open(host(total_bytes=12 * GIB, devices=(device(0), device(1))))
+    spec = model(weights_bytes=7 * GIB)
+    stage.run_model(spec, num_gpu=0)
+    for number in range(8):
+        stage.submit(f"job-{number}", spec, num_gpu=0)
+    assert len(stage.started()) == 1
+
+
 def test_short_line_gets_no_replica() -> None:
     """The line is served before another runner was loaded."""
     stage = Stage(num_parallel=4)

@@ -10,10 +10,22 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from actors.errors import LoadFailed
-from actors.messages.gateway_to_scheduler import CancelJob, GatewayBeat, GatewayHello, JobKind, Submit, Unload
-from actors.messages.launcher_to_scheduler import LauncherBeat, LauncherHello, RunnerExited
-from actors.messages.model import HostFacts, JobRef, LoadOptions, ModelSpec, RunnerUse
+from actors.errors import Failure, LoadFailed
+from actors.messages.gateway_to_scheduler import (
+    AskProgress,
+    CancelJob,
+    GatewayBeat,
+    GatewayHello,
+    JobKind,
+    ListRunners,
+    Pin,
+    Retire,
+    Submit,
+    Survey,
+    Unload,
+)
+from actors.messages.launcher_to_scheduler import LauncherBeat, LauncherDraining, LauncherHello, RunnerExited
+from actors.messages.model import Device, HostFacts, JobRef, ModelSpec, RunnerUse
 from actors.messages.runner_to_scheduler import (
     JobEnded,
     Outcome,
@@ -26,12 +38,14 @@ from actors.messages.runner_to_scheduler import (
 from actors.messages.scheduler_to_gateway import Granted, Loaded, Lost, Refused, WhoAreYou
 from actors.messages.scheduler_to_launcher import KillRunner, StartRunner
 from actors.messages.scheduler_to_runner import Cancel, Drain, Start
-from actors.scheduler.events import Event, Note, Received, Tick, Undelivered
+from actors.scheduler.events import Event, Note, Received, Send, Tick, Undelivered
 from actors.scheduler.machine import Scheduler
+from actors.scheduler.states import RunnerLife
 from actors.settings import Settings
 from tests.actors.scheduler.stage import GIB
 
 HOST_BYTES = 4 * GIB
+DEVICE_BYTES = 3 * GIB
 
 
 @dataclass(eq=False)
@@ -55,6 +69,16 @@ class FakeGateway:
     submits: dict[str, Submit] = field(default_factory=dict)
     verdicts: dict[tuple[str, int], msgspec.Struct] = field(default_factory=dict)
     """The final answer to each attempt."""
+    is_mute: bool = False
+
+
+@dataclass(eq=False)
+class FakeLauncher:
+    """A host's launcher."""
+
+    n_devices: int = 0
+    place: str = ""
+    is_mute: bool = False
 
 
 class Troupe:
@@ -65,7 +89,7 @@ class Troupe:
         self.now_s = 0.0
         self.n_schedulers = 0
         self.gateways: dict[str, FakeGateway] = {}
-        self.launchers: dict[str, None] = {}
+        self.launchers: dict[str, FakeLauncher] = {}
         self.runners: dict[str, FakeRunner] = {}
         self.to_core: defaultdict[str, deque[tuple[msgspec.Struct, tuple[bytes, ...]]]] = defaultdict(deque)
         self.from_core: defaultdict[str, deque[tuple[msgspec.Struct, tuple[bytes, ...]]]] = defaultdict(deque)
@@ -87,20 +111,32 @@ class Troupe:
             for effect in self.core.handle(events.popleft(), self.now_s):
                 if isinstance(effect, Note):
                     self.notes.append(effect.text)
-                elif self.is_alive(effect.peer):
+                    continue
+                self.check_effect(effect)
+                if self.is_alive(effect.peer):
                     self.from_core[effect.peer].append((effect.message, effect.payload))
                 else:
                     events.append(Undelivered(effect))
             self.core.check_invariants()
             self.check_memory()
 
+    def check_effect(self, effect: Send) -> None:
+        """Nothing is given to who leaves."""
+        world = self.core.world
+        if isinstance(effect.message, Start):
+            assert world.runners[effect.peer].life in (RunnerLife.READY, RunnerLife.DRAINING, RunnerLife.DYING)
+        if isinstance(effect.message, StartRunner):
+            assert not world.launchers[effect.peer].is_draining
+
     def check_memory(self) -> None:
-        """No host is given more than it has."""
-        for launcher_id in self.launchers:
+        """No host is given more than it has, nor is any device."""
+        for launcher_id, launcher in self.launchers.items():
             runners = [each for each in self.core.world.runners.values() if each.launcher_id == launcher_id]
             started_here = [each for each in runners if each.runner_id.startswith(self.core.world.epoch)]
             if len(started_here) == len(runners):
                 assert sum(each.share.host_bytes for each in runners) <= HOST_BYTES
+                for index in range(launcher.n_devices):
+                    assert sum(each.share.device_bytes.get(index, 0) for each in runners) <= DEVICE_BYTES
 
     def is_alive(self, peer: str) -> bool:
         """Tell whether messages reach a peer."""
@@ -150,9 +186,11 @@ class Troupe:
 
     def _beat(self, peer: str) -> None:
         if peer in self.gateways:
-            self.say(peer, GatewayBeat())
+            if not self.gateways[peer].is_mute:
+                self.say(peer, GatewayBeat())
         elif peer in self.launchers:
-            self.say(peer, LauncherBeat(host=self.facts(peer)))
+            if not self.launchers[peer].is_mute:
+                self.say(peer, LauncherBeat(host=self.facts(peer)))
         elif not self.runners[peer].is_mute:
             runner = self.runners[peer]
             self.say(peer, RunnerBeat(state=runner.state, use=RunnerUse(n_active=len(runner.jobs))))
@@ -169,21 +207,11 @@ class Troupe:
         del self.gateways[gateway_id]
         self._forget_lines(gateway_id)
 
-    def submit(
-        self,
-        gateway_id: str,
-        job_id: str,
-        spec: ModelSpec,
-        *,
-        kind: JobKind,
-        load: LoadOptions,
-        keep_alive_s: float | None,
-    ) -> None:
+    def submit(self, gateway_id: str, message: Submit) -> None:
         """Let a client ask for something."""
         gateway = self.gateways[gateway_id]
-        message = Submit(job_id=job_id, attempt=1, kind=kind, model=spec, load=load, keep_alive_s=keep_alive_s)
-        gateway.attempts[job_id], gateway.submits[job_id] = 1, message
-        self._offer(gateway_id, job_id)
+        gateway.attempts[message.job_id], gateway.submits[message.job_id] = 1, message
+        self._offer(gateway_id, message.job_id)
 
     def offer_again(self, gateway_id: str, job_id: str) -> None:
         """Let a gateway offer a job once more, with a higher attempt."""
@@ -203,6 +231,20 @@ class Troupe:
         """Let a user unload a model."""
         self.say(gateway_id, Unload(request_id="unload", model_key=spec.key))
 
+    def pin(self, gateway_id: str, spec: ModelSpec, *, is_pinned: bool) -> None:
+        """Let a user pin a model, or let it go."""
+        self.say(gateway_id, Pin(request_id="pin", model_key=spec.key, is_pinned=is_pinned))
+
+    def retire(self, gateway_id: str, target: str, *, is_draining: bool) -> None:
+        """Let a user drain a host or a runner, or let a host take runners again."""
+        self.say(gateway_id, Retire(request_id="retire", target=target, is_draining=is_draining))
+
+    def look(self, gateway_id: str, job_id: str) -> None:
+        """Let a user look at everything."""
+        self.say(gateway_id, Survey(request_id="all"))
+        self.say(gateway_id, ListRunners(request_id="ps"))
+        self.say(gateway_id, AskProgress(request_id="job", job_id=job_id))
+
     def _offer(self, gateway_id: str, job_id: str) -> None:
         gateway = self.gateways[gateway_id]
         message = msgspec.structs.replace(gateway.submits[job_id], attempt=gateway.attempts[job_id])
@@ -211,6 +253,8 @@ class Troupe:
     def _gateway_hears(self, gateway_id: str, message: msgspec.Struct) -> None:
         gateway = self.gateways[gateway_id]
         if isinstance(message, WhoAreYou):
+            if gateway.is_mute:
+                return
             self.say(gateway_id, GatewayHello())
             for job_id in gateway.attempts:
                 self.offer_again(gateway_id, job_id)
@@ -225,17 +269,23 @@ class Troupe:
         gateway.verdicts[key] = message
         if gateway.attempts.get(message.job_id) != message.attempt:
             return
-        if isinstance(message, Lost) and message.attempt < 3:
+        if isinstance(message, Lost) and message.attempt < 3 and not gateway.is_mute:
+            lost = gateway.submits[message.job_id]
+            gateway.submits[message.job_id] = msgspec.structs.replace(lost, n_losses=lost.n_losses + 1)
             self.offer_again(gateway_id, message.job_id)
         else:
             del gateway.attempts[message.job_id]
 
     # Launchers.
 
-    def new_launcher(self, launcher_id: str) -> None:
+    def new_launcher(self, launcher_id: str, *, n_devices: int = 0, place: str = "") -> None:
         """Let a host come."""
-        self.launchers[launcher_id] = None
-        self.say(launcher_id, LauncherHello(host=self.facts(launcher_id)))
+        self.launchers[launcher_id] = FakeLauncher(n_devices, place or launcher_id)
+        self._greet(launcher_id)
+
+    def go_down(self, launcher_id: str) -> None:
+        """Let a host announce its end."""
+        self.say(launcher_id, LauncherDraining())
 
     def end_launcher(self, launcher_id: str) -> None:
         """Let a launcher die, with its runners."""
@@ -247,17 +297,29 @@ class Troupe:
 
     def facts(self, launcher_id: str) -> HostFacts:
         """Describe a host as it is now."""
-        taken = sum(
-            runner.order.plan.size_bytes - runner.order.model.weights_bytes
-            for runner in self.runners.values()
-            if runner.launcher_id == launcher_id and runner.state is not RunnerState.LOADING
+        devices, taken = [0] * self.launchers[launcher_id].n_devices, 0
+        for runner in self.runners.values():
+            if runner.launcher_id == launcher_id and runner.state is not RunnerState.LOADING:
+                plan = runner.order.plan
+                on_devices = plan.size_bytes if plan.n_gpu_layers else 0
+                for index in range(len(devices)):
+                    split = plan.tensor_split or tuple(float(each == plan.main_gpu) for each in range(len(devices)))
+                    devices[index] += int(on_devices * split[index]) if index < len(split) else 0
+                taken += plan.size_bytes - on_devices - (0 if on_devices else runner.order.model.weights_bytes)
+        return HostFacts(
+            n_cores=4,
+            memory_total_bytes=HOST_BYTES,
+            memory_available_bytes=max(0, HOST_BYTES - max(0, taken)),
+            devices=tuple(
+                Device(index=n, name="d", total_bytes=DEVICE_BYTES, free_bytes=max(0, DEVICE_BYTES - used))
+                for n, used in enumerate(devices)
+            ),
         )
-        return HostFacts(n_cores=4, memory_total_bytes=HOST_BYTES, memory_available_bytes=max(0, HOST_BYTES - taken))
 
     def _launcher_hears(self, launcher_id: str, message: msgspec.Struct) -> None:
-        mine = tuple(each for each, runner in self.runners.items() if runner.launcher_id == launcher_id)
         if isinstance(message, WhoAreYou):
-            self.say(launcher_id, LauncherHello(host=self.facts(launcher_id), runner_ids=mine))
+            if not self.launchers[launcher_id].is_mute:
+                self._greet(launcher_id)
         elif isinstance(message, StartRunner):
             self.runners[message.runner_id] = FakeRunner(message, launcher_id)
             self.say(message.runner_id, self._hello(message.runner_id))
@@ -266,6 +328,11 @@ class Troupe:
                 self.end_runner(message.runner_id, -9)
             else:
                 self.say(launcher_id, RunnerExited(runner_id=message.runner_id, exit_code=-1))
+
+    def _greet(self, launcher_id: str) -> None:
+        mine = tuple(each for each, runner in self.runners.items() if runner.launcher_id == launcher_id)
+        place = self.launchers[launcher_id].place
+        self.say(launcher_id, LauncherHello(host=self.facts(launcher_id), runner_ids=mine, place=place))
 
     # Runners.
 
@@ -280,9 +347,9 @@ class Troupe:
         self.runners[runner_id].state = RunnerState.READY
         self.say(runner_id, RunnerReady(load_s=0.1, size_bytes=0, size_vram_bytes=0))
 
-    def fail_load(self, runner_id: str) -> None:
+    def fail_load(self, runner_id: str, failure: Failure | None = None) -> None:
         """Let a load fail."""
-        self.say(runner_id, RunnerLoadFailed(failure=LoadFailed("bad file").as_failure()))
+        self.say(runner_id, RunnerLoadFailed(failure=failure or LoadFailed("bad file").as_failure()))
         self.end_runner(runner_id, 1)
 
     def end_job(self, runner_id: str, job_id: str, outcome: Outcome = Outcome.FINISHED) -> None:
@@ -292,7 +359,7 @@ class Troupe:
         runner.ended[job_id] = ref.attempt
         self.say(runner_id, JobEnded(job_id=job_id, attempt=ref.attempt, outcome=outcome))
         gateway = self.gateways.get(ref.gateway_id)
-        if gateway is not None and outcome is Outcome.FINISHED:
+        if gateway is not None and outcome is not Outcome.CANCELLED:
             gateway.attempts.pop(job_id, None)
         if runner.state is RunnerState.DRAINING and not runner.jobs:
             self.end_runner(runner_id, 0)
