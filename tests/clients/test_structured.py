@@ -14,6 +14,7 @@ from tests.support.server import DEADLINE_S, RunningServer
 
 pytestmark = pytest.mark.processes
 
+GREEDY = {"temperature": 0}
 HELLO: Any = [{"role": "user", "content": "Hello"}]
 
 
@@ -38,7 +39,7 @@ def test_ollama_format_of_a_model_class(client: ollama.Client) -> None:
     assert Greeting.model_validate_json(whole or "")
     parts = client.chat("tiny", HELLO, format=schema, options={"temperature": 0}, stream=True)
     assert "".join(part.message.content or "" for part in parts) == whole
-    assert Greeting.model_validate_json(client.generate("tiny", "Hello", format=schema).response or "")
+    assert Greeting.model_validate_json(client.generate("tiny", "Hello", format=schema, options=GREEDY).response or "")
 
 
 def test_openai_parse_helpers_give_objects(v1: openai.OpenAI) -> None:
@@ -82,14 +83,24 @@ def test_anthropic_structured_and_forced(server: RunningServer) -> None:
         anthropic.DefaultHttpxClient(trust_env=False) as transport,
         anthropic.Anthropic(base_url=server.url, api_key="x", timeout=DEADLINE_S, http_client=transport) as claude,
     ):
-        parsed = claude.messages.parse(model="tiny", max_tokens=200, messages=HELLO, output_format=Greeting)
+        parsed = claude.messages.parse(
+            model="tiny", max_tokens=200, messages=HELLO, output_format=Greeting, extra_body=GREEDY
+        )
         assert isinstance(parsed.parsed_output, Greeting)
         tool: Any = {"name": "greet", "input_schema": Greeting.model_json_schema()}
         choices: Any = [{"type": "tool", "name": "greet"}, {"type": "any", "disable_parallel_tool_use": True}]
         for choice in choices:
             message = claude.messages.create(
-                model="tiny", max_tokens=200, messages=HELLO, tools=[tool], tool_choice=choice
+                model="tiny",
+                max_tokens=200,
+                messages=HELLO,
+                tools=[tool],
+                tool_choice=choice,
+                thinking={"type": "disabled"},
+                extra_body=GREEDY,
             )
-            (call,) = [block for block in message.content if block.type == "tool_use"]
+            calls = [block for block in message.content if block.type == "tool_use"]
+            assert len(calls) == 1, message
+            call = calls[0]
             assert (message.stop_reason, call.name) == ("tool_use", "greet")
             assert Greeting.model_validate(call.input)
