@@ -11,6 +11,8 @@ The plot goes to `scheduling.svg` in the working directory.
 """
 
 import dataclasses
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 from actors.scheduler.eviction import least_recently_used, reload_cost_s
@@ -35,8 +37,8 @@ def run(effort: Effort) -> Section:
     grown = {}
     for workload, n_times in _growing(n_jobs):
         progress(f"{NAME}: {workload.n_devices} runners, {workload.n_jobs} jobs")
-        found = [simulate(dataclasses.replace(workload, seed=seed + 1), reload_cost_s) for seed in range(n_times)]
-        grown[workload.n_devices] = workload, together(found)
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as fresh:  # as a scheduler's process is
+            grown[workload.n_devices] = workload, fresh.submit(_several, workload, n_times).result()
     alike = Workload(n_hosts=10, devices_per_host=2, n_models=50, n_jobs=n_jobs // 10, load=0.15, zipf=1.2)
     mixed = dataclasses.replace(alike, n_hosts=4, sizes_gib=(1.0, 18.0))
     policies = {}
@@ -70,6 +72,10 @@ def run(effort: Effort) -> Section:
             ),
         ),
     )
+
+
+def _several(workload: Workload, n_times: int) -> Outcomes:
+    return together([simulate(dataclasses.replace(workload, seed=n + 1), reload_cost_s) for n in range(n_times)])
 
 
 def _growing(n_jobs: int) -> list[tuple[Workload, int]]:

@@ -41,7 +41,7 @@ def run(model: Path, effort: Effort) -> Section:
                     server.load(name)
                 for way in _WAYS:
                     found[way].append(_tokens_per_s(server, way, effort.answer_tokens))
-                for name in (MODEL, _SECOND):
+                for name in (_SECOND, MODEL):
                     server.unload(name)  # a named number of threads stays with its runner
     medians = {way: statistics.median(each) for way, each in found.items()}
     rows = tuple(
