@@ -1,13 +1,14 @@
 """Two busy runners on one host, with thread budgets and without: cores are placed like memory.
 
-Each of two models answers one request at the same time. Without budgets means that both requests name all cores
-(`num_thread`), which the scheduler then leaves alone.
+Each of two models answers one request at the same time. Without budgets means that they belong to two servers, which
+know nothing of each other.
 """
 
 import json
 import statistics
 import tempfile
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -23,37 +24,43 @@ NAME = "two-runners"
 _SECOND = "bench-second"
 _LEAST_GAIN = 1.1
 _OK = 200
-_WAYS = ("one alone", "two, budgets", "two, all cores each")
+_ALONE, _BUDGETS, _APART = _WAYS = ("one alone", "two of one server", "two of two servers")
 
 
 def run(model: Path, effort: Effort) -> Section:
-    """Let one answer, then both with budgets, then both without."""
+    """Let one answer, then both of one server, then one of each server."""
     found: dict[str, list[float]] = {way: [] for way in _WAYS}
     with tempfile.TemporaryDirectory(prefix="llb-") as folder:
-        workspace = Path(folder)
-        with Llamactor(workspace) as server:
-            server.wait_until_ready("/api/version")
-            server.create(MODEL, model)
-            server.create(_SECOND, renamed(model, workspace / "second.gguf"))
+        one, other = Path(folder) / "a", Path(folder) / "b"
+        one.mkdir()
+        other.mkdir()
+        with Llamactor(one) as server, Llamactor(other) as second:
+            for each in (server, second):
+                each.wait_until_ready("/api/version")
+                each.create(MODEL, model)
+                each.load(MODEL)
+            server.create(_SECOND, renamed(model, one / "second.gguf"))
+            server.load(_SECOND)
+            parties = {
+                _ALONE: ((server, MODEL),),
+                _BUDGETS: ((server, MODEL), (server, _SECOND)),
+                _APART: ((server, MODEL), (second, MODEL)),
+            }
             for number in range(effort.rounds):
                 progress(f"{NAME}: {number + 1} of {effort.rounds}")
-                for name in (MODEL, _SECOND):
-                    server.load(name)
-                for way in _WAYS:
-                    found[way].append(_tokens_per_s(server, way, effort.answer_tokens))
-                for name in (_SECOND, MODEL):
-                    server.unload(name)  # a named number of threads stays with its runner
+                for way, asked in parties.items():
+                    found[way].append(_tokens_per_s(asked, effort.answer_tokens))
     medians = {way: statistics.median(each) for way, each in found.items()}
     rows = tuple(
         (
             way,
             f"{medians[way]:.1f}",
             ", ".join(f"{each:.1f}" for each in found[way]),
-            f"{medians[way] / medians[_WAYS[0]]:.2f}",
+            f"{medians[way] / medians[_ALONE]:.2f}",
         )
         for way in _WAYS
     )
-    gain = medians["two, budgets"] / medians["two, all cores each"]
+    gain = medians[_BUDGETS] / medians[_APART]
     return Section(
         name=NAME,
         title="Two busy runners on one host",
@@ -63,14 +70,11 @@ def run(model: Path, effort: Effort) -> Section:
     )
 
 
-def _tokens_per_s(server: Llamactor, way: str, n_tokens: int) -> float:
+def _tokens_per_s(asked: Sequence[tuple[Llamactor, str]], n_tokens: int) -> float:
     options: dict[str, float | bool] = {"num_predict": n_tokens, "temperature": 0, "ignore_eos": True}
-    if way == "two, all cores each":
-        options["num_thread"] = n_usable_cores()
-    names = (MODEL,) if way == "one alone" else (MODEL, _SECOND)
     began_s = time.monotonic()
-    with ThreadPoolExecutor(len(names)) as pool:
-        counts = list(pool.map(lambda name: _answer(server, name, options), names))
+    with ThreadPoolExecutor(len(asked)) as pool:
+        counts = list(pool.map(lambda each: _answer(each[0], each[1], options), asked))
     return sum(counts) / (time.monotonic() - began_s)
 
 
