@@ -152,7 +152,7 @@ def _redirect_without_slash(app: QuartTrio) -> Response | None:
     methods = app.url_map.bind("").allowed_methods(path)
     if request.method not in methods:
         return None
-    target = quote(path)  # it is anybody's text, which stands in a header and in HTML
+    target = quote(path, safe="/:@")  # it is anybody's text, which stands in a header and in HTML
     if request.method not in {"GET", "HEAD"}:
         response = bare(307)
     else:

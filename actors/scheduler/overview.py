@@ -63,7 +63,7 @@ def _runner(world: World, runner: Runner) -> RunnerStatus:
         n_queued=world.queue.n_waiting_for(runner.model.key),
         expires_in_s=_expires_in_s(world, runner),
         use=runner.use,
-        n_held=len(runner.held),
+        n_held=len(runner.held) - runner.n_slotless,
         host=runner.launcher_id or "",
         where=runner.where,
         cause=runner.cause,

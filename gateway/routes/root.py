@@ -49,7 +49,7 @@ def _loaded(runner: RunnerStatus, now_ns: int) -> dict[str, object]:
             "runner": runner.runner_id,
             "host": runner.host,
             "slots": runner.n_slots,
-            "active": runner.use.n_active,
+            "active": runner.n_held,
             "queued": runner.n_queued,
             "kv_tokens": runner.use.kv_used_tokens,
             "tokens_per_s": round(runner.use.decode_tokens_per_s, 1),

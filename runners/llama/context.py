@@ -15,7 +15,7 @@ from actors.messages.model import LoadPlan
 from runners.llama.batch import Batch
 from runners.llama.binding import load_error, native, nextn
 from runners.llama.cells import convert
-from runners.llama.layout import layout_for, layout_remedy
+from runners.llama.layout import Layout, layout_for, layout_remedy
 from runners.llama.media_batch import MediaBatch
 from runners.llama.model import Model
 
@@ -40,8 +40,12 @@ def use_adapters(context: Any, handles: Sequence[Any], scales: Sequence[float]) 
 class Context:
     """KV cache and compute graph for `plan.n_slots` sequences of `plan.num_ctx` tokens each."""
 
-    def __init__(self, model: Model, plan: LoadPlan, *, num_ctx: int | None = None) -> None:
+    def __init__(
+        self, model: Model, plan: LoadPlan, *, num_ctx: int | None = None, layout: Layout | None = None
+    ) -> None:
         """Allocate the cache and the compute buffers, for `num_ctx` tokens per slot if that is less than planned.
+
+        `layout` is that of the cache where it shall not be the one that suits plan and processor.
 
         Raises:
             LoadFailed: not enough memory, or an unsupported architecture; the message carries llama.cpp's reason.
@@ -54,7 +58,7 @@ class Context:
         params.n_batch = params.n_ubatch = plan.n_batch
         params.n_threads = params.n_threads_batch = plan.n_threads
         params.kv_unified = False
-        self.layout = layout_for(model, plan, num_ctx=self.num_ctx)
+        self.layout = layout or layout_for(model, plan, num_ctx=self.num_ctx)
         params.flash_attn_type = self.layout.flash_attention
         params.type_k, params.type_v = self.layout.key_type, self.layout.value_type
         params.offload_kqv = plan.kv_on_device

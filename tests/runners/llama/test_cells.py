@@ -25,13 +25,13 @@ def test_convert_real_state_there_and_back_is_unchanged(tiny_gguf: Path) -> None
     """bf16 fits into f16 in a model's usual range, so a sequence survives the way to the other layout and back."""
     start_backend()
     model = Model(str(tiny_gguf), PLAN)
-    context = Context(model, PLAN, num_ctx=512)
+    context = Context(model, PLAN, num_ctx=512, layout=SHORT)
     batch = Batch(64)
     batch.add(list(range(40)), position=0, sequence=1, output_last=False)
     context.decode(batch)
     state = context.state(1)
     there = convert(state, value_type=F16, transposed=True)
-    larger = Context(model, PLAN)
+    larger = Context(model, PLAN, layout=LONG)
     assert larger.restore(1, there)
     assert larger.state(1) == there
     assert convert(there, value_type=BF16, transposed=False) == state
