@@ -19,7 +19,7 @@ async def wait_queued(port: int, name: str, n_queued: int) -> None:
 
 
 async def wait_active(port: int, name: str, n_active: int) -> None:
-    """Wait until so many slots of a model are in use, as its runner's last heartbeat told."""
+    """Wait until so many slots of a model are given away."""
     await _wait(port, name, "active", n_active)
 
 

@@ -43,6 +43,14 @@ async def test_second_model_loads_while_the_first_streams(two_models: Place) -> 
     assert text_of(lines) == undisturbed["response"]
 
 
+async def test_preload_list_is_loaded_without_a_request(two_models: Place) -> None:
+    """Each of its models has a runner soon; one that is not there is reported and holds up nobody."""
+    with running_server(two_models, LLAMACTOR_PRELOAD="twin,absent,tiny") as server:
+        for name in ("twin", "tiny"):
+            await server.wait_for(f"runner {name}")
+        assert "LLAMACTOR_PRELOAD: cannot load absent" in server.log
+
+
 async def test_limit_of_loaded_models_evicts_the_idle_one(two_models: Place) -> None:
     """With room for one, the second takes the place of the first, whose process ends."""
     with running_server(two_models, OLLAMA_MAX_LOADED_MODELS="1") as server:
