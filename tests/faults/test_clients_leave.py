@@ -72,7 +72,7 @@ async def test_clients_that_leave_cost_the_gateway_nothing(server: RunningServer
 async def test_client_that_does_not_read_hinders_neither_others_nor_the_stop(place: Place) -> None:
     """Another client is answered meanwhile, and the server stops although that one never reads."""
     with running_server(place, LLAMACTOR_DRAIN_TIMEOUT="1s") as server:
-        async with asking(server.port, NATIVE, counting(4000), buffer_bytes=SMALL_BUFFER_BYTES) as mute:
+        async with asking(server.port, NATIVE, counting(1_000_000), buffer_bytes=SMALL_BUFFER_BYTES) as mute:
             await eventually(lambda: _is_stuck(server, mute))
             status, reply = await answer(server.port, NATIVE, greeting())
             assert (status, reply["response"]) == (200, GREETING)
