@@ -1,7 +1,5 @@
 """What HTTP promises of every path of the description: HEAD, OPTIONS, wrong methods, slashes, foreign pages."""
 
-from urllib.parse import unquote
-
 import httpx
 
 from gateway.openapi.operations import OPERATIONS
@@ -16,6 +14,7 @@ def _paths() -> dict[str, set[str]]:
         path = (
             operation.path.replace("<digest>", "sha256:" + "0" * 64)
             .replace("<name>", "smollm2")
+            .replace("<path:name>", "library/smollm2")
             .replace("<response_id>", "resp_1")
         )
         allowed = found.setdefault(path, set())
@@ -49,7 +48,7 @@ async def test_slash_at_the_end_is_redirected_to_the_path_without(gateway: Runni
         if path != "/":
             response = await gateway.client.request(method, f"{path}/")
             assert response.status_code == (301 if method in {"GET", "HEAD"} else 307), (method, path)
-            assert unquote(response.headers["location"]) == path
+            assert response.headers["location"] == path
     assert (await gateway.client.get("/api/nothing/")).status_code == 404
 
 
