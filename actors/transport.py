@@ -35,7 +35,7 @@ _LINGER_MS = 500
 _RECONNECT_MS = 20
 _RECONNECT_MAX_MS = 500
 _RECEIVES_PER_CHECKPOINT = 64
-_NOBLOCK, _EVENTS, _POLLIN = int(zmq.NOBLOCK), int(zmq.EVENTS), int(zmq.POLLIN)
+NOBLOCK, _EVENTS, _POLLIN = int(zmq.NOBLOCK), int(zmq.EVENTS), int(zmq.POLLIN)
 """As plain numbers: arithmetic with enums takes longer than the calls they are for."""
 
 
@@ -64,6 +64,11 @@ def configure(socket: "zmq.Socket[bytes]", *, identity: str = "") -> None:
         socket.setsockopt(zmq.XPUB_NODROP, 1)  # at the high-water mark refuse, so that the runner can merge
     if identity:
         socket.setsockopt_string(zmq.IDENTITY, identity)
+
+
+def has_input(socket: "zmq.Socket[bytes]") -> bool:
+    """Tell whether a message can be received; asking is cheaper than the exception of a receive that finds none."""
+    return bool(int(socket.getsockopt(_EVENTS)) & _POLLIN)
 
 
 class Socket:
@@ -106,10 +111,9 @@ class Socket:
         else:
             await trio.lowlevel.checkpoint_if_cancelled()
         while True:
-            # Asking is cheaper than an exception, which every message but the first would cost.
-            if self._has_input():
+            if has_input(self._socket):
                 try:
-                    return self._socket.recv_multipart(_NOBLOCK)
+                    return self._socket.recv_multipart(NOBLOCK)
                 except zmq.Again:
                     continue
             self._is_parked = True
@@ -125,9 +129,9 @@ class Socket:
         """Return the frames of a message that is here already, or None. Only for the task that receives."""
         while True:
             try:
-                return self._socket.recv_multipart(_NOBLOCK)
+                return self._socket.recv_multipart(NOBLOCK)
             except zmq.Again:
-                if not self._has_input():
+                if not has_input(self._socket):
                     return None
 
     def send_nowait(self, frames: list[bytes]) -> None:
@@ -142,7 +146,7 @@ class Socket:
             if len(frame) > MAX_FRAME_BYTES:
                 raise FrameTooLarge(n_bytes=len(frame), max_bytes=MAX_FRAME_BYTES)
         try:
-            self._socket.send_multipart(frames, _NOBLOCK)
+            self._socket.send_multipart(frames, NOBLOCK)
         except zmq.Again as error:
             raise Backlogged(f"{self._kind.name} queue is full") from error
         except zmq.ZMQError as error:
@@ -165,11 +169,8 @@ class Socket:
     def __exit__(self, *_exc: object) -> None:
         self.close()
 
-    def _has_input(self) -> bool:
-        return bool(int(self._socket.getsockopt(_EVENTS)) & _POLLIN)
-
     def _wake_receiver(self) -> None:
-        if self._is_parked and not self._is_woken and self._has_input():
+        if self._is_parked and not self._is_woken and has_input(self._socket):
             self._is_woken = True
             os.eventfd_write(self._wakeup, 1)
 

@@ -13,11 +13,10 @@ from actors.codec import Codec
 from actors.errors import MalformedMessage
 from actors.log import get_logger
 from actors.messages.gateway_to_runner import CancelAtRunner, FromSubscriber
-from actors.transport import configure
+from actors.transport import NOBLOCK, configure, has_input
 
 log = get_logger(__name__)
 
-_NOBLOCK, _EVENTS, _POLLIN = int(zmq.NOBLOCK), int(zmq.EVENTS), int(zmq.POLLIN)
 _MOST_RECEIVED = 256  # per call: a chatty peer must not hold up the step
 
 
@@ -54,7 +53,7 @@ class Publisher:
     def send(self, gateway_id: str, frame: bytes) -> bool:
         """Publish a frame under a gateway's topic; False when its queue is full."""
         try:
-            self._socket.send_multipart([gateway_id.encode(), frame], _NOBLOCK)
+            self._socket.send_multipart([gateway_id.encode(), frame], NOBLOCK)
         except zmq.Again:
             return False
         return True
@@ -62,9 +61,9 @@ class Publisher:
     def receive(self) -> list[Upstream]:
         """Take what gateways sent, without waiting."""
         received: list[Upstream] = []
-        while len(received) < _MOST_RECEIVED and int(self._socket.getsockopt(_EVENTS)) & _POLLIN:
+        while len(received) < _MOST_RECEIVED and has_input(self._socket):
             try:
-                frame = self._socket.recv(_NOBLOCK)
+                frame = self._socket.recv(NOBLOCK)
             except zmq.Again:
                 break
             if frame[:1] in (b"\x00", b"\x01"):
