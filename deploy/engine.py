@@ -1,8 +1,10 @@
 """The llama-cpp-python wheel: built once from its source for this machine's own processor, then kept.
 
-A wheel's folder in the cache is named by everything that decides its content: version, CMake options, Python ABI, C
-library, processor features and, for CUDA, the compiler. So a second checkout, or a return to an earlier variant, finds
-it built, and a home folder shared by different machines never offers one machine's code to another.
+Our own kernels (deploy/kernels) are compiled into it; `LLAMACTOR_KERNELS=off` builds llama.cpp as it comes.
+
+A wheel's folder in the cache is named by everything that decides its content: version, CMake options, kernels, Python
+ABI, C library, processor features and, for CUDA, the compiler. So a second checkout, or a return to an earlier variant,
+finds it built, and a home folder shared by different machines never offers one machine's code to another.
 """
 
 import hashlib
@@ -10,6 +12,7 @@ import json
 import os
 import platform
 import re
+import shlex
 import shutil
 import subprocess
 import sysconfig
@@ -33,6 +36,7 @@ VARIANTS = {
 }
 _NINJA_STEP = re.compile(r"\[(\d+)/(\d+)\] ")
 _TAIL_LINES = 30
+_KERNELS = ROOT / "deploy/kernels"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,8 @@ class Build:
     cmake_args: str
     compiler: str
     """What the CUDA compiler says of itself; empty otherwise."""
+    kernels: str = ""
+    """The digest of our kernels' sources; empty without them."""
 
     def key(self, cpuinfo: str) -> str:
         """Name the wheel that this build gives on a machine with this /proc/cpuinfo."""
@@ -56,6 +62,8 @@ class Build:
             "libc": platform.libc_ver(),
             "cpu": cpu_features(cpuinfo),
         }
+        if self.kernels:
+            facts["kernels"] = self.kernels
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:24]
 
 
@@ -63,7 +71,7 @@ def build_from(environ: Mapping[str, str] = os.environ) -> Build:
     """Read from the environment which build is wanted.
 
     Raises:
-        SetupFailed: LLAMACTOR_BUILD is unknown, or its compiler is missing.
+        SetupFailed: LLAMACTOR_BUILD or LLAMACTOR_KERNELS is unknown, or a compiler is missing.
     """
     variant = environ.get("LLAMACTOR_BUILD") or "cpu"
     if variant not in VARIANTS:
@@ -77,12 +85,24 @@ def build_from(environ: Mapping[str, str] = os.environ) -> Build:
     if flags := flags_against_false_features(this_cpuinfo(), compiler=shutil.which("cc") or shutil.which("gcc")):
         cmake_args += [f"-DCMAKE_C_FLAGS='{flags}'", f"-DCMAKE_CXX_FLAGS='{flags}'"]
     cmake_args.append(environ.get("CMAKE_ARGS", ""))
+    kernels = environ.get("LLAMACTOR_KERNELS") or "on"
+    if kernels not in {"on", "off"}:
+        raise SetupFailed(f"LLAMACTOR_KERNELS={kernels} is unknown: use on or off")
     return Build(
         version=pinned_version("llama_cpp_python"),
         variant=variant,
         cmake_args=" ".join(part for part in cmake_args if part),
         compiler=compiler,
+        kernels=kernels_digest() if kernels == "on" else "",
     )
+
+
+def kernels_digest() -> str:
+    """Give the digest of our kernels' sources, which changes with any of them."""
+    digest = hashlib.sha256()
+    for path in sorted(_KERNELS.iterdir()):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
 
 
 def pinned_version(name: str) -> str:
@@ -138,8 +158,11 @@ def _wheel_folder(build: Build) -> Path:
 def _build(build: Build, *, python: Path, into: Path) -> Path:
     log_path = cache_folder() / "build.log"
     constraints = str(ROOT / "constraints.txt")
+    cmake_args = build.cmake_args
+    if build.kernels:
+        cmake_args += " " + shlex.quote(f"-DCMAKE_PROJECT_ggml_INCLUDE={_KERNELS / 'kernels.cmake'}")
     environ = os.environ | {
-        "CMAKE_ARGS": build.cmake_args,
+        "CMAKE_ARGS": cmake_args,
         "PIP_CONSTRAINT": constraints,
         "PIP_BUILD_CONSTRAINT": constraints,  # newer pips no longer apply the one above to the build environment
     }

@@ -35,8 +35,8 @@ if [ -n "${SUDO_USER:-}" ] && [ "$SUDO_USER" != root ]; then
 fi
 
 content=$({
-    echo "${LLAMACTOR_BUILD:-cpu} ${CMAKE_ARGS:-} $("$PYTHON" --version 2>&1)"
-    find actors gateway registry runners deploy/systemd pyproject.toml constraints.txt -type f ! -path '*/__pycache__/*' |
+    echo "${LLAMACTOR_BUILD:-cpu} ${LLAMACTOR_KERNELS:-on} ${CMAKE_ARGS:-} $("$PYTHON" --version 2>&1)"
+    find actors gateway registry runners deploy/kernels deploy/systemd pyproject.toml constraints.txt -type f ! -path '*/__pycache__/*' |
         LC_ALL=C sort | xargs sha256sum
 } | sha256sum | cut -c1-16)
 release=$prefix/releases/$content

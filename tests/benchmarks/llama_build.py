@@ -1,7 +1,7 @@
 """The llama-server binary: given, found in the cache, or built once from the source of our own wheel.
 
 It comes from the source distribution of llama-cpp-python that the wheel was built from, with the wheel's CMake options,
-and lies in the cache under the wheel's key, so that both run the same llama.cpp, compiled alike.
+so that both run the same llama.cpp, compiled alike, but for our kernels: the peer is llama.cpp as it comes.
 """
 
 import os
@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from deploy import engine, requisites
@@ -40,7 +41,7 @@ def llama_server() -> Path:
             raise NotMeasured(f"LLAMA_SERVER={given} is not a program")
         return Path(given)
     try:
-        build = engine.build_from()
+        build = replace(engine.build_from(), kernels="")
         folder = cache_folder() / _NAME / build.key(engine.this_cpuinfo())
         with sole_setup():
             if not (folder / _NAME).exists():

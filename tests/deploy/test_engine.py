@@ -32,6 +32,7 @@ def test_key_is_the_same_for_the_same_build() -> None:
         (replace(_BUILD, version="0.3.37"), _X86),
         (replace(_BUILD, cmake_args="-DGGML_NATIVE=ON -DGGML_CUDA=on"), _X86),
         (replace(_BUILD, compiler="release 12.9"), _X86),
+        (replace(_BUILD, kernels="digest"), _X86),
         (_BUILD, _X86.replace("avx2", "avx2 avx512f")),
     ],
 )
@@ -52,6 +53,14 @@ def test_build_from_environment_appends_the_users_cmake_args() -> None:
     assert build.variant == "vulkan"
     assert build.cmake_args.startswith("-DGGML_NATIVE=ON -DGGML_VULKAN=on")
     assert build.cmake_args.endswith(" -DGGML_NATIVE=OFF")
+
+
+def test_build_from_environment_takes_our_kernels_along_unless_told_not_to() -> None:
+    """A change of a kernel makes another wheel; llama.cpp as it comes has the key it had before there were any."""
+    assert engine.build_from({}).kernels == engine.kernels_digest()
+    assert engine.build_from({"LLAMACTOR_KERNELS": "off"}).kernels == ""
+    with pytest.raises(SetupFailed, match="LLAMACTOR_KERNELS=no is unknown: use on or off"):
+        engine.build_from({"LLAMACTOR_KERNELS": "no"})
 
 
 def test_build_from_unknown_variant_names_the_known_ones() -> None:

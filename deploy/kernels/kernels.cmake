@@ -1,0 +1,13 @@
+# Adds our kernels to ggml's CPU backend. CMake reads this file at `project("ggml")` (CMAKE_PROJECT_ggml_INCLUDE), when the
+# backend is not yet defined, so the work is put off to the end of that folder.
+set(LLAMACTOR_KERNELS "${CMAKE_CURRENT_LIST_DIR}")
+
+function(llamactor_add_kernels)
+    if(NOT (CMAKE_SYSTEM_NAME STREQUAL "Linux" AND CMAKE_SYSTEM_PROCESSOR STREQUAL "x86_64" AND TARGET ggml-cpu AND GGML_LLAMAFILE))
+        return()
+    endif()
+    target_sources(ggml-cpu PRIVATE "${LLAMACTOR_KERNELS}/matmul_tiles.cpp")
+    target_link_options(ggml-cpu PRIVATE "LINKER:--wrap=llamafile_sgemm")
+endfunction()
+
+cmake_language(DEFER CALL llamactor_add_kernels)
