@@ -40,7 +40,7 @@ from runners.commands import Broken, Cancel, Command, Ended, Event, Loaded, SetT
 from runners.decode_thread import DecodeThread
 from runners.embedding_prompt import EmbedPreparer
 from runners.embedding_shape import embedding_shape
-from runners.growing_context import FIRST_NUM_CTX
+from runners.growing_context import FIRST_N_SLOTS, FIRST_NUM_CTX
 from runners.inspection import Inspector
 from runners.media_reader import MediaReader
 from runners.prompt import PromptPreparer
@@ -235,7 +235,7 @@ class Runner:
     def _ungrown_bytes(self) -> int:
         """What the cache will take when it has its planned size."""
         plan = self._assignment.plan
-        n_tokens = max(0, plan.num_ctx - FIRST_NUM_CTX) * plan.n_slots
+        n_tokens = plan.num_ctx * plan.n_slots - min(FIRST_NUM_CTX, plan.num_ctx) * min(FIRST_N_SLOTS, plan.n_slots)
         is_whole = plan.n_gpu_layers or self._assignment.model.is_embedding
         return 0 if is_whole else n_tokens * scaled_bytes(self._assignment.model.kv_bytes_per_token, plan.kv_cache_type)
 

@@ -92,12 +92,12 @@ class Engine:
         return self._context.now.num_ctx
 
     def grow(self, num_ctx: int) -> None:
-        """Give every slot `num_ctx` tokens at once; running jobs keep their cells.
+        """Have all slots, with `num_ctx` tokens each, at once; running jobs keep their cells.
 
         Raises:
             LoadFailed: there is no memory for it.
         """
-        self._context.grow(num_ctx, self._slots)
+        self._context.grow(self._slots, num_ctx=num_ctx, n_slots=self._plan.n_slots)
 
     def admit(self, job: PreparedJob) -> bool:
         """Put a job into a slot; False when all are taken. A job that needs none ends at once."""
@@ -110,8 +110,9 @@ class Engine:
             slot = slot_for(job.prompt, self._slots, adapters=adapters)
             if slot is None:
                 return False
+            n_tokens = min(len(job.prompt) + _ANSWER_TOKENS, self._plan.num_ctx)
+            self._context.make_room(self._slots, n_tokens=n_tokens, n_slots=slot.index + 1)
             self._prefixes.take_over(slot, adapters, self._context.now)
-            self._make_room(min(len(job.prompt) + _ANSWER_TOKENS, self._plan.num_ctx))
             sampler = self._sampling.sampler(job)
         except LlamactorError as error:
             self._releases.refuse(job, error)
@@ -156,7 +157,7 @@ class Engine:
             return False
         try:
             self._make_room(max(len(share.slot.tokens) + share.n_tokens for share in shares))
-        except LoadFailed as error:
+        except (DecodeFailed, LoadFailed) as error:
             self._releases.fail(self._too_long(shares), error, self._context.now)
             return True
         started_ns = time.perf_counter_ns()
@@ -248,7 +249,7 @@ class Engine:
         return [share.slot for share in shares if len(share.slot.tokens) + share.n_tokens > self.num_ctx]
 
     def _make_room(self, n_tokens: int) -> None:
-        self._context.make_room(n_tokens, self._slots)
+        self._context.make_room(self._slots, n_tokens=n_tokens)
 
     def set_threads(self, n_threads: int) -> None:
         """Use so many cores from the next step on."""

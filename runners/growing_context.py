@@ -1,12 +1,14 @@
-"""The cache that grows: it starts small and takes more when a sequence needs it, by powers of two up to the plan.
+"""The cache that grows: it starts small and takes more when conversations need it, by powers of two up to the plan.
 
 llama.cpp zeroes a cache at once, which takes longer than to load a small model (755 MB: 0.31 s, of 0.45 s to the first
-token), and a short cache has a quicker layout (runners/llama/layout.py). What a device has free now may be taken later,
-so there the cache has its planned size from the start.
+token), and a short cache has a quicker layout (runners/llama/layout.py). So it begins with one slot of few tokens, and
+grows in both when a job needs another slot or a sequence more cells. What a device has free now may be taken later, so
+there the cache has its planned size from the start; and a state that is more than cells, or none, its number of slots.
 """
 
 from collections.abc import Sequence
 
+from actors.errors import DecodeFailed
 from actors.messages.model import LoadPlan
 from runners.llama.context import Context
 from runners.llama.layout import SHORT_CTX
@@ -15,7 +17,10 @@ from runners.slots import Slot
 
 FIRST_NUM_CTX = SHORT_CTX
 """Tokens per slot until the cache grows: a question and its answer."""
+FIRST_N_SLOTS = 1
+"""Slots until a second conversation comes."""
 _SECOND_NUM_CTX = 2048
+_SECOND_N_SLOTS = 4
 
 
 class GrowingContext:
@@ -30,31 +35,47 @@ class GrowingContext:
         self._model = model
         self._plan = plan
         self._n_threads = plan.n_threads
-        self.now = Context(model, plan, num_ctx=plan.num_ctx if plan.n_gpu_layers else FIRST_NUM_CTX)
+        is_whole = plan.n_gpu_layers > 0
+        self.now = Context(
+            model,
+            plan,
+            num_ctx=plan.num_ctx if is_whole else FIRST_NUM_CTX,
+            n_slots=FIRST_N_SLOTS if model.has_plain_cells and not is_whole else plan.n_slots,
+        )
         """The context to use until the next call that makes room."""
 
-    def make_room(self, n_tokens: int, slots: Sequence[Slot]) -> None:
-        """Have a cache whose slots hold so many tokens each.
+    def make_room(self, slots: Sequence[Slot], *, n_tokens: int, n_slots: int = 1) -> None:
+        """Have a cache of so many slots that hold so many tokens each.
 
         Raises:
             LoadFailed: there is no memory for it.
         """
-        if n_tokens > self.now.num_ctx:
-            power_of_two = 1 << (n_tokens - 1).bit_length()
-            self.grow(min(self._plan.num_ctx, max(_SECOND_NUM_CTX, power_of_two)), slots)
+        num_ctx, enough = self.now.num_ctx, self.now.n_slots
+        if n_tokens > num_ctx:
+            num_ctx = max(_SECOND_NUM_CTX, _power_of_two(n_tokens))
+        if n_slots > enough:
+            enough = max(_SECOND_N_SLOTS, _power_of_two(n_slots))
+        if (num_ctx, enough) != (self.now.num_ctx, self.now.n_slots):
+            self.grow(slots, num_ctx=num_ctx, n_slots=enough)
 
-    def grow(self, num_ctx: int, slots: Sequence[Slot]) -> None:
-        """Give every slot `num_ctx` tokens; their sequences keep their cells.
+    def grow(self, slots: Sequence[Slot], *, num_ctx: int, n_slots: int) -> None:
+        """Have a cache of `n_slots` slots with `num_ctx` tokens each, or the plan's if that is less; sequences stay.
 
         Raises:
             LoadFailed: there is no memory for it.
+            DecodeFailed: a sequence could not be moved; all stay where they are.
         """
-        small, self.now = self.now, Context(self._model, self._plan, num_ctx=num_ctx)  # unchanged if that fails
+        large = Context(self._model, self._plan, num_ctx=num_ctx, n_slots=n_slots)
+        try:
+            for slot in slots:
+                if slot.tokens:
+                    large.copy_from(self.now, slot.index)
+        except DecodeFailed:
+            large.close()
+            raise
+        self.now.close()
+        self.now = large
         self.now.set_threads(self._n_threads)
-        for slot in slots:
-            if slot.tokens:
-                self.now.copy_from(small, slot.index)
-        small.close()
 
     def set_threads(self, n_threads: int) -> None:
         """Use so many cores from the next decode on."""
@@ -64,3 +85,7 @@ class GrowingContext:
     def close(self) -> None:
         """Free the cache."""
         self.now.close()
+
+
+def _power_of_two(least: int) -> int:
+    return 1 << (least - 1).bit_length()

@@ -1,4 +1,6 @@
-"""The cells of one sequence as llama.cpp serialises them, and their conversion from one cache layout to another.
+"""The cells of one sequence as llama.cpp serialises them, and their conversion from one cache to another.
+
+A sequence has cells in one stream only, whichever that is; llama.cpp wants as many as the cache has that it reads into.
 
 Format: `llama_state_seq_get_data` of the llama.cpp that is pinned, little-endian. u32 magic, i32 sequence, then one
 cache, or two for a sliding window, each (`llama_kv_cache::state_write`):
@@ -21,6 +23,7 @@ from actors.errors import DecodeFailed
 F16: Final = 1
 BF16: Final = 30
 _HEAD_BYTES = 8
+_COUNT_BYTES = 4
 _CODES = {F16: np.dtype("<f2"), BF16: np.dtype("<u2")}
 
 
@@ -41,8 +44,37 @@ class _Cursor:
         self.at += size
         return self._data[self.at - size : self.at]
 
+    def since(self, start: int) -> memoryview:
+        return self._data[start : self.at]
+
     def number(self, code: str) -> int:
         return int(struct.unpack(f"<{code}", self.take(struct.calcsize(code)))[0])
+
+
+def n_streams_of(state: bytes) -> int:
+    """Give the number of streams of the cache that a state comes from.
+
+    Raises:
+        DecodeFailed: it is not such a state.
+    """
+    cursor = _Cursor(state)
+    cursor.take(_HEAD_BYTES)
+    return cursor.number("I")
+
+
+def with_streams(state: bytes, n_streams: int) -> bytes:
+    """Rewrite a sequence's state for a cache of `n_streams` streams.
+
+    Raises:
+        DecodeFailed: it is not such a state.
+    """
+    cursor = _Cursor(state)
+    out: list[bytes | memoryview] = [cursor.take(_HEAD_BYTES)]
+    while not cursor.is_done:
+        streams = [_stream(cursor) for _ in range(cursor.number("I"))]
+        filled = [stream for stream in streams if len(stream) > _COUNT_BYTES]
+        out += [struct.pack("<I", n_streams), *filled, bytes(_COUNT_BYTES * (n_streams - len(filled)))]
+    return b"".join(out)
 
 
 def convert(state: bytes, *, value_type: int, transposed: bool, n_positions: int | None = None) -> bytes:
@@ -88,6 +120,31 @@ def _convert_cache(
         for _ in range(n_layers):
             values = _read_values(cursor, n_cells, was_transposed=was_transposed)[chosen]
             out += _write_values(values, value_type=value_type, transposed=transposed) if chosen else []
+
+
+def _stream(cursor: _Cursor) -> memoryview:
+    """Pass over one stream, and give all of it."""
+    start = cursor.at
+    n_cells = cursor.number("I")
+    if n_cells:
+        for _ in range(n_cells):
+            _cell_head(cursor)
+        is_transposed, n_layers = cursor.number("I"), cursor.number("I")
+        for _ in range(n_layers):
+            _rows(cursor, n_cells)
+        for _ in range(n_layers):
+            (_columns if is_transposed else _rows)(cursor, n_cells)
+    return cursor.since(start)
+
+
+def _rows(cursor: _Cursor, n_cells: int) -> None:
+    cursor.number("i")
+    cursor.take(cursor.number("Q") * n_cells)
+
+
+def _columns(cursor: _Cursor, n_cells: int) -> None:
+    cursor.number("i")
+    cursor.take(cursor.number("I") * cursor.number("I") * n_cells)
 
 
 def _cell_head(cursor: _Cursor) -> tuple[int, bytes]:

@@ -14,7 +14,7 @@ from actors.errors import DecodeFailed
 from actors.messages.model import LoadPlan
 from runners.llama.batch import Batch
 from runners.llama.binding import load_error, native, nextn
-from runners.llama.cells import convert
+from runners.llama.cells import convert, n_streams_of, with_streams
 from runners.llama.layout import Layout, layout_for, layout_remedy
 from runners.llama.media_batch import MediaBatch
 from runners.llama.model import Model
@@ -38,12 +38,18 @@ def use_adapters(context: Any, handles: Sequence[Any], scales: Sequence[float]) 
 
 
 class Context:
-    """KV cache and compute graph for `plan.n_slots` sequences of `plan.num_ctx` tokens each."""
+    """KV cache and compute graph for sequences that are evaluated side by side."""
 
     def __init__(
-        self, model: Model, plan: LoadPlan, *, num_ctx: int | None = None, layout: Layout | None = None
+        self,
+        model: Model,
+        plan: LoadPlan,
+        *,
+        num_ctx: int | None = None,
+        n_slots: int | None = None,
+        layout: Layout | None = None,
     ) -> None:
-        """Allocate the cache and the compute buffers, for `num_ctx` tokens per slot if that is less than planned.
+        """Allocate the cache and the compute buffers: `n_slots` sequences of `num_ctx` tokens, at most the planned.
 
         `layout` is that of the cache where it shall not be the one that suits plan and processor.
 
@@ -53,8 +59,10 @@ class Context:
         params = native.llama_context_default_params()
         self.num_ctx = min(num_ctx or plan.num_ctx, plan.num_ctx)
         """Tokens that each slot holds."""
-        params.n_ctx = -(-self.num_ctx // _CONTEXT_PADDING) * _CONTEXT_PADDING * plan.n_slots
-        params.n_seq_max = plan.n_slots
+        self.n_slots = min(n_slots or plan.n_slots, plan.n_slots)
+        """Sequences; their numbers are below it."""
+        params.n_ctx = -(-self.num_ctx // _CONTEXT_PADDING) * _CONTEXT_PADDING * self.n_slots
+        params.n_seq_max = self.n_slots
         params.n_batch = params.n_ubatch = plan.n_batch
         params.n_threads = params.n_threads_batch = plan.n_threads
         params.kv_unified = False
@@ -70,6 +78,7 @@ class Context:
             nextn.llama_set_embeddings_nextn(self.handle, True, False)  # noqa: FBT003  # native: on, of every token
         self._memory = native.llama_get_memory(self.handle)
         self._n_vocab = model.n_vocab
+        self._has_plain_cells = model.has_plain_cells
         self._adapters: tuple[Sequence[Any], Sequence[float]] = ((), ())
         self.can_shift: bool = bool(native.llama_memory_can_shift(self._memory)) and not model.keeps_state
         """Whether cells can be dropped from the middle of a sequence and the rest moved up."""
@@ -145,7 +154,7 @@ class Context:
         if other.layout != self.layout:
             state = convert(state, value_type=self.layout.value_type, transposed=self.layout.transposes_values)
         if not self.restore(sequence, state):
-            raise DecodeFailed(f"llama.cpp could not move slot {sequence} of {len(state)} bytes to a larger context")
+            raise DecodeFailed(f"llama.cpp could not move slot {sequence} of {len(state)} bytes to another context")
 
     def state(self, sequence: int) -> bytes:
         """Copy a sequence's cells out."""
@@ -155,7 +164,13 @@ class Context:
         return state if n_read == size else state[:n_read]
 
     def restore(self, sequence: int, state: bytes) -> bool:
-        """Give a sequence, which must be empty, the cells of a `state` of the same layout; False if they do not fit."""
+        """Give a sequence, which must be empty, the cells of a `state` of the same layout; False if they do not fit.
+
+        Raises:
+            DecodeFailed: it is no state.
+        """
+        if self._has_plain_cells and n_streams_of(state) != self.n_slots:
+            state = with_streams(state, self.n_slots)
         return bool(native.llama_state_seq_set_data(self.handle, _address_of(state), len(state), sequence))
 
     def set_threads(self, n_threads: int) -> None:

@@ -129,6 +129,19 @@ def test_engine_grown_cache_gives_llama_cpps_tokens(smol: Bench, smollm2_gguf: P
         assert None in [first_difference(answer, smol.tokens(job.ref.job_id)) for answer in answers]
 
 
+def test_engine_slots_that_come_with_their_jobs_give_llama_cpps_tokens(smol: Bench, smollm2_gguf: Path) -> None:
+    """The cache begins with one slot, and takes more in mid-answer: every sequence moves and no token changes."""
+    jobs = [smol.job(f"job{number}", QUESTIONS[number % len(QUESTIONS)], n_tokens=40 - number) for number in range(6)]
+    for job in jobs:
+        assert smol.engine.admit(job)
+        for _ in range(3):
+            smol.engine.step()
+    smol.run()
+    for job in jobs:
+        answer = greedy_answer(smollm2_gguf, job.prompt, n_tokens=job.max_new_tokens)
+        assert first_difference(answer, smol.tokens(job.ref.job_id)) is None
+
+
 def test_engine_stop_string_cuts_text_and_ends(tiny: Bench) -> None:
     """The text ends before the stop string, which may straddle tokens."""
     assert tiny.engine.admit(tiny.job("free", "Count to 5.", n_tokens=64))

@@ -12,7 +12,7 @@ from actors.errors import DecodeFailed
 from actors.messages.model import LoadPlan
 from runners.llama.batch import Batch
 from runners.llama.binding import start_backend
-from runners.llama.cells import BF16, F16, convert
+from runners.llama.cells import BF16, F16, convert, n_streams_of, with_streams
 from runners.llama.context import Context
 from runners.llama.layout import LLAMA_CPPS, LONG, SHORT, layout_for
 from runners.llama.model import Model
@@ -38,6 +38,43 @@ def test_convert_real_state_there_and_back_is_unchanged(tiny_gguf: Path) -> None
     for opened in (context, larger):
         opened.close()
     model.close()
+
+
+@pytest.mark.parametrize("n_slots", [1, 3, 8])
+def test_restore_takes_a_state_of_a_cache_with_other_slots(tiny_gguf: Path, n_slots: int) -> None:
+    """A conversation comes back into a cache of one slot or of eight, whichever it was kept from."""
+    start_backend()
+    plan = LoadPlan(num_ctx=512, n_slots=8, n_threads=2)
+    model = Model(str(tiny_gguf), plan)
+    first = Context(model, plan, n_slots=4)
+    other = Context(model, plan, n_slots=n_slots)
+    batch = Batch(64)
+    batch.add(list(range(40)), position=0, sequence=0, output_last=False)
+    first.decode(batch)
+    state = first.state(0)
+    assert other.restore(0, state)
+    moved = other.state(0)
+    assert n_streams_of(moved) == n_slots
+    assert with_streams(moved, 4) == state
+    for opened in (first, other):
+        opened.close()
+    model.close()
+
+
+def test_with_streams_cut_state_is_refused(tiny_gguf: Path) -> None:
+    """A state that ends early is no state, wherever it ends."""
+    start_backend()
+    model = Model(str(tiny_gguf), PLAN)
+    context = Context(model, PLAN)
+    batch = Batch(64)
+    batch.add([1, 2, 3], position=0, sequence=1, output_last=False)
+    context.decode(batch)
+    state = context.state(1)
+    context.close()
+    model.close()
+    for end in range(9, len(state), 97):
+        with pytest.raises(DecodeFailed):
+            with_streams(state[:end], 1)
 
 
 def test_convert_cut_state_is_refused(tiny_gguf: Path) -> None:
