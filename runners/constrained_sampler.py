@@ -5,8 +5,10 @@ distribution is the same as masking first gives, up to the samplers that look at
 tools sample in this way, too.
 """
 
+import numpy as np
+
 from runners.constraint import Constraint
-from runners.llama.candidates import Candidates
+from runners.llama.candidates import Candidates, TokenIds
 from runners.llama.context import Context
 from runners.llama.sampler import Sampler
 
@@ -30,19 +32,22 @@ class ConstrainedSampler:
         Raises:
             InvalidGrammar: the grammar got too complex on the way.
         """
-        candidates = self._candidates
-        logits = candidates.logits(context, index)
-        candidates.fill(logits)
-        token = self._sampler.draw(candidates)
-        if not self.constraint.admits(token):
-            allowed = self.constraint.mask()
-            if not allowed.any():
+        token = self._draw(context, index)
+        if not self.constraint.take(token):
+            allowed = np.flatnonzero(self.constraint.mask())
+            if not len(allowed):
                 raise self.constraint.describe_failure()
-            candidates.fill(logits, allowed)
-            token = self._sampler.draw(candidates)
-        self._sampler.accept(token)
-        self.constraint.accept(token)
+            token = self._draw(context, index, allowed)
+            self.constraint.accept(token)
+        if not self._sampler.takes_best:
+            self._sampler.accept(token)
         return token
+
+    def _draw(self, context: Context, index: int, allowed: TokenIds | None = None) -> int:
+        if self._sampler.takes_best:
+            return context.best(index, allowed)
+        self._candidates.fill(self._candidates.logits(context, index), allowed)
+        return self._sampler.draw(self._candidates)
 
     def close(self) -> None:
         """Free the sampler."""

@@ -50,6 +50,9 @@ class Matcher(Protocol):
             InvalidGrammar: the grammar got too complex to say.
         """
 
+    def take(self, token: int) -> bool:
+        """Consume a token if it may follow; False, and nothing changed, if it may not."""
+
     def consume(self, token: int) -> None:
         """Take a token that `admits` it.
 
@@ -128,6 +131,21 @@ class Constraint:
                     return False  # a tag half written must be finished: it was told already
                 return bool(self._triggers) or self._matcher.admits(token)
         return self._matcher.admits(token)
+
+    def take(self, token: int) -> bool:
+        """Go on behind a token if it may come next; False, and nothing changed, if it may not.
+
+        Raises:
+            InvalidGrammar: the text in it that follows a tag or trigger does not fit the grammar.
+        """
+        if self.phase is Phase.BOUND:  # in one call: this is asked for every token of an answer
+            is_taken = self._matcher.take(token)
+            self._n_tokens += is_taken
+            return is_taken
+        if not self.admits(token):
+            return False
+        self.accept(token)
+        return True
 
     def mask(self) -> Mask:
         """Give the tokens to choose from when one was not admitted.

@@ -99,6 +99,10 @@ class GuidedMatcher:
         self._check()
         return np.unpackbits(bits, count=self._n_vocab, bitorder="little").view(np.bool_)
 
+    def take(self, token: int) -> bool:
+        """Consume a token if it may follow."""
+        return self._matcher.try_consume_tokens([token]) == 1
+
     def consume(self, token: int) -> None:
         """Take a token.
 

@@ -17,6 +17,7 @@ from runners.llama.context import Context
 _TOKEN_DATA = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])  # llama_token_data
 
 Logits = npt.NDArray[np.float32]
+TokenIds = npt.NDArray[np.intp]
 
 
 class Candidates:
@@ -35,17 +36,16 @@ class Candidates:
         pointer = native.llama_get_logits_ith(context.handle, index)
         return np.ctypeslib.as_array(pointer, shape=(self._n_vocab,))
 
-    def fill(self, logits: Logits, allowed: npt.NDArray[np.bool_] | None = None) -> None:
+    def fill(self, logits: Logits, allowed: TokenIds | None = None) -> None:
         """Take all tokens, or those allowed; at least one must be."""
         if allowed is None:
             count = self._n_vocab
             self._data["id"] = self._ids
             self._data["logit"] = logits
         else:
-            ids = np.flatnonzero(allowed)
-            count = len(ids)
-            self._data["id"][:count] = ids
-            self._data["logit"][:count] = logits[ids]
+            count = len(allowed)
+            self._data["id"][:count] = allowed
+            self._data["logit"][:count] = logits[allowed]
         self._array.data = self._pointer  # a sampler may have put another one there
         self._array.size = count
         self._array.selected = -1

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from actors.errors import DecodeFailed
 from actors.messages.model import LoadPlan
@@ -94,12 +95,14 @@ class Context:
             raise DecodeFailed(f"llama.cpp could not evaluate a batch of {len(batch)} tokens (status {status})")
         native.llama_synchronize(self.handle)  # sampling would wait for the device anyway; here it is measured
 
-    def best(self, index: int) -> int:
-        """Give the most likely token at batch position `index`; of equal ones the first."""
+    def best(self, index: int, allowed: npt.NDArray[np.intp] | None = None) -> int:
+        """Give the most likely token at batch position `index`, or of those allowed; of equal ones the first."""
         address = ctypes.addressof(native.llama_get_logits_ith(self.handle, index).contents)
         row = (ctypes.c_float * self._n_vocab).from_address(address)
         logits = np.frombuffer(memoryview(row), dtype=np.float32)
-        return int(logits.argmax())
+        if allowed is None:
+            return int(logits.argmax())
+        return int(allowed[logits[allowed].argmax()])
 
     def use_adapters(self, handles: Sequence[Any], scales: Sequence[float]) -> None:
         """Decode with this set of adapters from now on; free where the context has it already."""

@@ -33,7 +33,8 @@ class Sampler:
         """Build the chain; penalties and DRY take the end of `prompt` into account, a window below 0 is `num_ctx`."""
         self._chain: Any = native.llama_sampler_chain_init(native.llama_sampler_chain_default_params())
         parts = _parts(model, options, num_ctx)
-        self._takes_best = len(parts) == 1 and _is_greedy(options)
+        self.takes_best = len(parts) == 1 and _is_greedy(options)
+        """Whether the most likely token is the next one, whatever came before."""
         for part, window in parts:
             native.llama_sampler_chain_add(self._chain, part)
             for token in prompt[max(0, len(prompt) - window) :]:
@@ -41,7 +42,7 @@ class Sampler:
 
     def sample(self, context: Context, index: int) -> int:
         """Draw the next token from the logits of batch position `index`, and accept it."""
-        if self._takes_best:
+        if self.takes_best:
             return context.best(index)
         return int(native.llama_sampler_sample(self._chain, context.handle, index))
 

@@ -82,6 +82,18 @@ def smol(smollm2_gguf: Path) -> Iterator[Rig]:
     rig.close()
 
 
+def test_grammar_refuses_a_token_and_stays_where_it_was(smol: Rig) -> None:
+    """What was tried and does not fit leaves no trace: the same tokens may follow as before."""
+    grammar = Grammar(kind=GrammarKind.REGEX, text="[0-9]a")
+    constraint = smol.constrained(smol.job("digits", "Say a number.", n_tokens=4), grammar).constraint
+    assert constraint is not None
+    before = constraint.mask()
+    assert not constraint.take(int(np.flatnonzero(~before)[0]))
+    assert np.array_equal(constraint.mask(), before)
+    assert constraint.take(int(np.flatnonzero(before)[0]))
+    assert not np.array_equal(constraint.mask(), before)
+
+
 def test_samplers_each_change_what_is_drawn_and_repeat_with_their_seed(smol: Rig) -> None:
     """Each sampler makes answers of its own; the same seed gives the same again."""
     texts = {}
