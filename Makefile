@@ -1,5 +1,5 @@
 # Each target is complete by itself: what needs the environment sets it up first, which takes a moment when nothing changed.
-# LLAMACTOR_BUILD=cpu|cuda|rocm|metal|vulkan chooses llama.cpp's backend, CMAKE_ARGS adds to its build options,
+# LLAMACTOR_BUILD=cpu|cuda|rocm|metal|vulkan chooses llama.cpp's backend, LLAMACTOR_KERNELS=off leaves our kernels out, CMAKE_ARGS adds options,
 # PYTHON names the interpreter to start from.
 
 BIN := .venv/bin
