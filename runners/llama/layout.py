@@ -9,13 +9,13 @@ one run on each machine), and seconds for a prompt. Intel, with AVX-512:
 | 500 | 18.5 (1.5 s) | 13.1 (1.75 s) | 12.7 (1.65 s) |
 | 1,500 | 28 (5.0 s) | 19 (7.7 s) | 15.6 (5.3 s) |
 
-AMD, with AVX-512:
+AMD, with AVX-512 and our matrix kernels, which Intel's figures are without:
 
 | cached tokens | f16, flash | f16 keys, bf16 values, flash | f16, no flash |
 |---|---|---|---|
-| 40 | 6.2 | 6.3 | 6.8 |
-| 450 | 7.1 (0.94 s) | 7.8 (1.10 s) | 6.9 (0.95 s) |
-| 1,500 | 8.9 (3.6 s) | 11.2 (5.8 s) | 8.9 (3.9 s) |
+| 40 | 3.0 | 3.2 | 3.6 |
+| 450 | 4.2 (0.35 s) | 5.1 (0.54 s) | 4.3 (0.35 s) |
+| 1,500 | 6.7 (1.7 s) | 9.5 (3.7 s) | 6.9 (1.8 s) |
 
 So on Intel a cache of few tokens takes bf16 values, which flash attention adds up in f32, and a longer one goes
 without; elsewhere it is llama.cpp's own choice, flash attention over f16.
