@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
+
 from actors.log import get_logger
 from actors.messages.gateway_to_runner import CancelAtRunner
 from actors.messages.launcher_to_runner import Assignment
@@ -19,6 +21,7 @@ from runners.llama.model import Model
 from runners.outbox import Outbox
 from runners.publisher import Publisher, Subscribed, Unsubscribed
 from runners.saved import SavedSequences
+from runners.threads import Threads
 from runners.tier import Tier
 
 log = get_logger(__name__)
@@ -64,6 +67,7 @@ class DecodeLoop:
         except BaseException:
             self._model.close()
             raise
+        self._threads = Threads(assignment.plan.n_threads, self._engines.set_threads)
         self.step_started = 0.0
         """Monotonic time at which the running step began; 0 between steps."""
         self.use = RunnerUse()
@@ -86,9 +90,12 @@ class DecodeLoop:
         self.step_started = now
         worked = self._engines.step()
         self.step_started = 0.0
+        if worked:
+            self._threads.stepped(time.monotonic() - now)
         is_flushed = self._outbox.flush()
         if not worked or now - self._used_at > _USE_EVERY_S:
-            self._used_at, self.use = now, self._engines.use(n_waiting=len(self._admission))
+            use = self._engines.use(n_waiting=len(self._admission))
+            self._used_at, self.use = now, msgspec.structs.replace(use, n_threads=self._threads.now)
         if not worked and not commands:
             self._sleep(is_flushed=is_flushed)
         return True
@@ -103,7 +110,7 @@ class DecodeLoop:
             case Cancel(job_id):
                 self._cancel(job_id)
             case SetThreads(n_threads):
-                self._engines.set_threads(n_threads)
+                self._threads.grant(n_threads)
             case Stop():
                 pass  # met by `turn`
             case _:

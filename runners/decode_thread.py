@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 
 import msgspec
+import setproctitle
 
 from actors.errors import Failure, LlamactorError
 from actors.log import get_logger
@@ -65,6 +66,7 @@ class DecodeThread:
         return msgspec.structs.replace(self._loop.use, step_age_s=time.monotonic() - started if started else 0.0)
 
     def _run(self) -> None:
+        setproctitle.setthreadtitle("decode")  # `CoreUse` knows by it the threads that llama.cpp starts here
         try:
             loop = self._loop = DecodeLoop(self._assignment, self._publisher, self._on_event, self._note_load)
             try:

@@ -254,6 +254,7 @@ class Engine:
     def set_threads(self, n_threads: int) -> None:
         """Use so many cores from the next step on."""
         self._context.set_threads(n_threads)
+        self._budget = PrefillBudget(self._plan.n_batch)  # steps take another time
         self._drafting.set_threads(n_threads)
 
     def close(self) -> None:

@@ -127,6 +127,8 @@ class RunnerUse(msgspec.Struct, frozen=True, kw_only=True):
     kv_used_tokens: int = 0
     rss_bytes: int = 0
     decode_tokens_per_s: float = 0.0
+    n_threads: int = 0
+    """What steps use of the runner's budget, as the host has cores free; 0 before there are any."""
     step_age_s: float = 0.0
     """Seconds since the decode thread last finished a step while it had work; 0 when it has none."""
     load_fraction: float = 0.0

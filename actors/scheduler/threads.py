@@ -1,9 +1,9 @@
 """Thread budgets: cores are placed like memory. Pure.
 
-Measured on two cores: one runner alone makes 115 tokens/s; two with one thread each 153 together; two of two servers,
-which know nothing of each other and take two threads each, 1.2, because threads wait awake for others that have no core
-(`python -m tests.benchmarks --only two-runners`). So the cores of a host are divided among the runners that
-are busy or loading, and given back when they are not.
+Measured on two cores: one runner alone makes 115 tokens/s; two with one thread each 153 together; two that took two
+threads each 1.2, because threads wait awake for others that have no core. So the cores of a host are divided among the
+runners that are busy or loading, and given back when they are not. What other programs take, each runner sees by
+itself (`runners/threads.py`).
 """
 
 from collections.abc import Mapping

@@ -69,11 +69,15 @@ def _runner(runner: Json) -> Sequence[str]:
         str(runner["n_queued"]),
         str(use["kv_used_tokens"]),
         f"{use['decode_tokens_per_s']:.1f}",
-        str(runner["n_threads"]),
+        _threads(used=use["n_threads"], budget=runner["n_threads"]),
         text.human_size(runner["size_bytes"]),
         runner["where"],
         runner["cause"],
     )
+
+
+def _threads(*, used: int, budget: int) -> str:
+    return f"{used} of {budget}" if 0 < used < budget else str(budget)
 
 
 def _waiter(waiter: Json) -> Sequence[str]:

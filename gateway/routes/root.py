@@ -53,7 +53,7 @@ def _loaded(runner: RunnerStatus, now_ns: int) -> dict[str, object]:
             "queued": runner.n_queued,
             "kv_tokens": runner.use.kv_used_tokens,
             "tokens_per_s": round(runner.use.decode_tokens_per_s, 1),
-            "threads": runner.n_threads,
+            "threads": runner.use.n_threads or runner.n_threads,
             "placement": runner.where,
             "why": runner.cause,
             "pinned": runner.is_pinned,

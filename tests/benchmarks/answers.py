@@ -70,6 +70,11 @@ def read_answer(recording: Recording, api: Api) -> Answer:
     return Answer(recording.started_at, tuple(times), n_tokens, n_prompt_tokens)
 
 
+def n_texts(recording: Recording, api: Api) -> int:
+    """Count the events with text of an answer, also of one that was cut short."""
+    return sum(bool(_text_and_counts(event, api)[0]) for _, event in _events(recording))
+
+
 def _text_and_counts(event: dict[str, Any], api: Api) -> tuple[str, tuple[int, int] | None]:
     if api is Api.NATIVE:
         text = (event.get("message") or {}).get("content") or ""

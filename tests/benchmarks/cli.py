@@ -16,6 +16,7 @@ import msgspec
 from actors.launcher.facts import n_usable_cores
 from deploy.model import model_file
 from tests.benchmarks import (
+    busy_host,
     cold_start,
     embeddings,
     first_token,
@@ -49,6 +50,7 @@ _WITH_SERVERS = {
         rewriting,
         formats,
         embeddings,
+        busy_host,
         second_model,
         leak,
         idle,

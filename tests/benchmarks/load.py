@@ -25,6 +25,8 @@ class LoadOrder(msgspec.Struct, frozen=True):
     clients: tuple[tuple[bytes, ...], ...]
     """The requests of each client; it sends the next one when the answer to the last one has ended."""
     timeout_s: float
+    is_cut: bool = False
+    """Whether the timeout ends the load, with what has come until then, instead of failing it."""
 
 
 class Recording(msgspec.Struct, frozen=True):
@@ -82,7 +84,7 @@ def drive(order: LoadOrder) -> LoadRecord:
         try:
             for requests in order.clients:
                 _begin(selector, order.port, requests)
-            while selector.get_map():
+            while selector.get_map() and not (order.is_cut and time.monotonic() > deadline):
                 for key, _ in selector.select(max(0.0, deadline - time.monotonic())):
                     exchange: _Exchange = key.data
                     if exchange.receive():
@@ -91,11 +93,10 @@ def drive(order: LoadOrder) -> LoadRecord:
                     recordings.append(exchange.close())
                     if exchange.later:
                         _begin(selector, order.port, exchange.later)
-                if time.monotonic() > deadline:
+                if time.monotonic() > deadline and not order.is_cut:
                     raise TimeoutError(f"{len(selector.get_map())} answers did not end within {order.timeout_s:g} s")
         finally:
-            for key in list(selector.get_map().values()):
-                key.data.close()
+            recordings += [key.data.close() for key in list(selector.get_map().values())]
     return LoadRecord(tuple(recordings), time.process_time())
 
 

@@ -21,7 +21,7 @@ RUNNER = {
     "is_pinned": True,
     "where": "host: it has no devices",
     "cause": "a request of gw-1",
-    "use": {"kv_used_tokens": 77, "decode_tokens_per_s": 99.25},
+    "use": {"kv_used_tokens": 77, "decode_tokens_per_s": 99.25, "n_threads": 1},
 }
 STATUS: dict[str, Any] = {
     "hosts": [
@@ -65,7 +65,7 @@ def test_top_once_prints_hosts_runners_queue_troubles_and_notes(server: Double, 
     assert lines[0].split()[:2] == ["HOST", "CORES"]
     assert lines[1].split()[0] == "box-1"
     (runner,) = [line for line in lines if line.startswith("e-1")]
-    assert all(part in runner for part in ("pirate:latest", "2/8", "77", "99.2", "no devices", "a request of gw-1"))
+    assert all(part in runner for part in ("pirate:latest", "2/8", "77", "99.2", "1 of 2", "no devices", "a request"))
     (waiter,) = [line for line in lines if line.endswith("j1")]
     assert waiter.split()[:6] == ["pirate:latest", "1", "3", "s", "5", "s"]
     assert "bad:latest: 5 failures in a row, suspended for 30 s: killed by signal 9" in lines

@@ -13,7 +13,7 @@ from tests.gateway.conftest import RunningGateway, running_gateway
 from tests.support.stub_backend import StubBackend
 
 
-def _status(name: str, *, expires_in_s: float) -> RunnerStatus:
+def _status(name: str, *, expires_in_s: float, used_threads: int = 0) -> RunnerStatus:
     return RunnerStatus(
         runner_id="r",
         name=name,
@@ -27,7 +27,7 @@ def _status(name: str, *, expires_in_s: float) -> RunnerStatus:
         n_threads=2,
         n_queued=0,
         expires_in_s=expires_in_s,
-        use=RunnerUse(),
+        use=RunnerUse(n_threads=used_threads),
     )
 
 
@@ -46,7 +46,10 @@ async def test_version_tells_both(gateway: RunningGateway) -> None:
 
 async def test_ps_lists_what_the_scheduler_says(gateway: RunningGateway, backend: StubBackend) -> None:
     """Fields come in the recorded order; one that never expires has a date far away."""
-    backend.statuses = (_status("a:latest", expires_in_s=FOREVER_S), _status("b:latest", expires_in_s=60))
+    backend.statuses = (
+        _status("a:latest", expires_in_s=FOREVER_S),
+        _status("b:latest", expires_in_s=60, used_threads=1),
+    )
     forever, soon = (await gateway.client.get("/api/ps")).json()["models"]
     fields = ["name", "model", "size", "digest", "details", "expires_at", "size_vram", "context_length", "llamactor"]
     assert list(forever) == fields
@@ -58,6 +61,10 @@ async def test_ps_lists_what_the_scheduler_says(gateway: RunningGateway, backend
     )
     assert datetime.fromisoformat(soon["expires_at"]) > datetime.now().astimezone()
     assert forever["expires_at"] > "2300"
+    assert [each["llamactor"]["threads"] for each in (forever, soon)] == [
+        2,
+        1,
+    ]  # the budget, until steps have used some
 
 
 async def test_ps_without_models_is_an_empty_list(gateway: RunningGateway) -> None:
