@@ -5,7 +5,8 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
-_PROGRAM = "while True: pass"
+_PROGRAM = "import signal; signal.alarm(600)\nwhile True: pass"
+"""Ends by itself when the test was killed and nobody ends it."""
 
 
 @contextlib.contextmanager
