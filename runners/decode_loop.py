@@ -24,6 +24,9 @@ from runners.tier import Tier
 log = get_logger(__name__)
 
 _USE_EVERY_S = 0.5
+_FIRST_TOKEN_S = 0.001
+"""Between a job's first token and the next step, whose threads would otherwise hold all cores while gateway and client
+are waiting for one: the token arrived after the second step often, 5 ms later."""
 _BLOCKED_WAIT_S = 0.01
 """A gateway's queue is full: look again after this, as the socket tells only of input."""
 
@@ -91,6 +94,8 @@ class DecodeLoop:
             self._used_at, self.use = now, self._engines.use(n_waiting=len(self._admission))
         if not worked and not commands:
             self._sleep(is_flushed=is_flushed)
+        elif self._outbox.has_begun:
+            self._publisher.wait(_FIRST_TOKEN_S)
         return True
 
     def close(self) -> None:
