@@ -1,7 +1,7 @@
 """Models that requests have found before, for trio's thread: as long as their files stay the same, nothing is read.
 
 A look is one `stat` per file, some microseconds where the file system is in memory or on a disk. Where it is not, as
-over a network, a look that took too long is the last one for a while: such a store is asked in worker threads.
+over a network, looks that take too long end for a while: such a store is asked in worker threads.
 """
 
 import time
@@ -14,6 +14,8 @@ from registry.cache import Stamp, stamp_of
 
 _MOST = 256
 _SLOW_LOOK_S = 0.001
+_LONGEST_COUNTED_S = 0.0025
+_WEIGHT = 0.2  # of a new sample in the moving average: one look that waited for a core is not a slow store
 _NO_LOOKS_S = 30.0
 
 T = TypeVar("T")
@@ -48,6 +50,7 @@ class KnownModels(Generic[T]):
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         self._clock = clock
         self._known: OrderedDict[str, tuple[Stamped, T]] = OrderedDict()
+        self._look_s = 0.0
         self._no_looks_before = -float("inf")
 
     def get(self, name: str) -> T | None:
@@ -58,8 +61,9 @@ class KnownModels(Generic[T]):
             return None
         holds = found[0].holds()
         ended = self._clock()
-        if ended - started > _SLOW_LOOK_S:
-            self._no_looks_before = ended + _NO_LOOKS_S
+        self._look_s += _WEIGHT * (min(ended - started, _LONGEST_COUNTED_S) - self._look_s)
+        if self._look_s > _SLOW_LOOK_S:
+            self._look_s, self._no_looks_before = 0.0, ended + _NO_LOOKS_S
         if holds:
             self._known.move_to_end(name)
             return found[1]
