@@ -84,8 +84,9 @@ class DecodeLoop:
             self._obey(command)
         now = time.monotonic()
         self._hear(now)
-        self._give_up(now)
-        self._start_waiting()
+        if not self._admission.is_quiet:
+            self._give_up(now)
+            self._start_waiting()
         self.step_started = now
         worked = self._engines.step()
         self.step_started = 0.0

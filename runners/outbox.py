@@ -124,7 +124,11 @@ class Outbox:
         return not self._pending
 
     def _of(self, ref: JobRef) -> _Pending:
-        return self._pending.setdefault(ref.gateway_id, {}).setdefault(ref, _Pending())
+        jobs = self._pending.setdefault(ref.gateway_id, {})
+        pending = jobs.get(ref)
+        if pending is None:
+            pending = jobs[ref] = _Pending()
+        return pending
 
     def _settle(self, jobs: dict[JobRef, _Pending]) -> None:
         for ref, pending in jobs.items():
