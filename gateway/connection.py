@@ -48,6 +48,11 @@ class GatewayRequest(TrioRequest):
         self.arrived_at = trio.current_time()
         self._nursery: trio.Nursery | None = None
 
+    @property
+    def blueprints(self) -> list[str]:
+        """Name none: every check and error handler of ours is the app's."""
+        return []
+
     def serve_in(self, nursery: trio.Nursery) -> None:
         """Take the nursery that ends with this request."""
         self._nursery = nursery
