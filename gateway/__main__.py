@@ -16,7 +16,7 @@ import trio
 from actors.errors import LlamactorError
 from actors.listener import LISTEN_FD, listen
 from actors.log import configure_logging, get_logger
-from actors.process import die_with_parent, set_title
+from actors.process import die_with_parent, set_title, spare_collector
 from actors.sdnotify import notify
 from actors.settings import Settings, settings_from
 from actors.transport import flush
@@ -85,6 +85,7 @@ async def serve(settings: Settings, listener: socket.socket) -> None:
     )
     tls = tls_context(settings.tls_cert, settings.tls_key)
     server = Server(create_app(worker), drain_timeout_s=settings.drain_timeout_s, tls=tls, on_overtime=jobs.end_all)
+    spare_collector()
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with trio.open_nursery() as nursery:
             await nursery.start(jobs.run)

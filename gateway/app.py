@@ -1,9 +1,14 @@
 """The Quart app: routes, the checks before them, and errors in the shape of the family that was asked."""
 
 import logging
+from collections.abc import Callable
+from typing import Any
 from urllib.parse import quote
 
 from quart import Response, request
+from quart.ctx import RequestContext
+from quart.sessions import NullSession
+from quart.wrappers import Request
 from quart_trio import QuartTrio
 from werkzeug.exceptions import (
     HTTPException,
@@ -38,7 +43,21 @@ _PLAIN_TEXTS: dict[type[HTTPException], str] = {
     RequestTimeout: "the request body did not come in time",
 }
 
+_NO_SESSION = NullSession()
+
 log = get_logger(__name__)
+
+
+class GatewayApp(QuartTrio):
+    """Quart without what none of our routes uses, and each request would pay for: sessions, plain functions."""
+
+    def ensure_async(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """Give the function as it is: every route, check and error handler of ours is a coroutine function."""
+        return func
+
+    def request_context(self, request: Request) -> RequestContext:
+        """Make the context of a request, which has no session."""
+        return RequestContext(self, request, _NO_SESSION)
 
 
 def create_app(worker: Worker) -> QuartTrio:
@@ -47,7 +66,7 @@ def create_app(worker: Worker) -> QuartTrio:
     Raises:
         InvalidRequest: `OLLAMA_ORIGINS` has an entry that cannot be an origin.
     """
-    app = QuartTrio("gateway", static_folder=None, template_folder=None)
+    app = GatewayApp("gateway", static_folder=None, template_folder=None)
     app.request_class = GatewayRequest
     app.asgi_http_class = GatewayConnection
     app.config["RESPONSE_TIMEOUT"] = None

@@ -4,6 +4,8 @@ As a response ends, Hypercorn reports a disconnect. quart-trio 0.12 cancels the 
 hits Hypercorn before it closes the connection: after `Connection: close`, and for HTTP/1.0, it then stays open for
 ever. So a disconnect cancels here only while the answer is incomplete, which means that the client has left.
 
+Answers are written from here, with the shorter ways of `ClientConnection` where they lead.
+
 What a route enters into `GatewayRequest.on_end` is undone when the request is over, however it ends. A route cannot
 use a `with` block for that, because a streamed answer is written after the route has returned.
 """
@@ -13,13 +15,18 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVarTuple
 
 import trio
-from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, ASGISendEvent
-from quart.wrappers import Request
+from hypercorn.typing import ASGIReceiveCallable, ASGIReceiveEvent, ASGISendCallable
+from quart import Response
+from quart.typing import ResponseTypes
+from quart.utils import encode_headers
+from quart.wrappers.response import DataBody
 from quart_trio.asgi import TrioASGIHTTPConnection
 from quart_trio.wrappers import TrioRequest
 
 from gateway.access_log import log_access
+from gateway.client_connection import CONNECTION, ClientConnection
 from gateway.request_body import RequestBody
+from gateway.request_tasks import Inbox
 
 Arguments = TypeVarTuple("Arguments")
 
@@ -41,6 +48,11 @@ class GatewayRequest(TrioRequest):
         self.arrived_at = trio.current_time()
         self._nursery: trio.Nursery | None = None
 
+    @property
+    def blueprints(self) -> list[str]:
+        """Name none: every check and error handler of ours is the app's."""
+        return []
+
     def serve_in(self, nursery: trio.Nursery) -> None:
         """Take the nursery that ends with this request."""
         self._nursery = nursery
@@ -51,10 +63,16 @@ class GatewayRequest(TrioRequest):
         self._nursery.start_soon(task, *arguments)
 
 
+class BegunResponse(Response):
+    """A streamed answer whose first piece is there: it leaves together with the head."""
+
+
 class GatewayConnection(TrioASGIHTTPConnection):
     """Runs one request and its answer."""
 
     _is_answered = False
+    _request: GatewayRequest
+    _nursery: trio.Nursery
 
     async def __call__(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         """Serve the request until its answer is written or its client has left.
@@ -63,41 +81,62 @@ class GatewayConnection(TrioASGIHTTPConnection):
         """
         request = self._create_request_from_scope(send)
         assert isinstance(request, GatewayRequest)  # the app's request_class  # noqa: S101
-
-        async def watched_send(message: ASGISendEvent) -> None:
-            if message["type"] == "http.response.body" and not message.get("more_body", False):
-                self._is_answered = True
-                request.body.discard()
-            await send(message)
-
+        assert isinstance(receive, Inbox)  # our connections' own  # noqa: S101
+        self._request = request
         request.body.budget = self.app.config[BODY_BUDGET]
         with request.on_end:
             request.on_end.callback(request.body.release)
-            async with trio.open_nursery() as nursery:
-                request.serve_in(nursery)
-                nursery.start_soon(self.handle_messages, nursery, request, receive)
-                nursery.start_soon(self.handle_request, nursery, request, watched_send)
+            async with trio.open_nursery() as self._nursery:
+                request.serve_in(self._nursery)
+                receive.forward_to(self)
+                response = await self.app.handle_request(request)
+                await request.body.read_leftover()
+                await self._send_response(send, response)
+                self._nursery.cancel_scope.cancel()
 
-    async def handle_messages(  # type: ignore[override]  # quart-trio's own signature differs from Quart's
-        self, nursery: trio.Nursery, request: GatewayRequest, receive: ASGIReceiveCallable
-    ) -> None:
-        """Feed the request's body; cancel the request when its client leaves early."""
-        while True:
-            message = await receive()
-            if message["type"] == "http.request":
-                await request.body.feed(message.get("body", b""), more=message.get("more_body", False))
-            elif message["type"] == "http.disconnect":
-                if not self._is_answered:
-                    log_access(self.scope, _CLIENT_LEFT, trio.current_time() - request.arrived_at)
-                    nursery.cancel_scope.cancel()
+    def take(self, message: ASGIReceiveEvent) -> None:
+        """Take what the client sends: feed the request's body, or cancel the request when its client leaves early."""
+        if message["type"] == "http.request":
+            self._request.body.add(message.get("body", b""), more=message.get("more_body", False))
+        elif message["type"] == "http.disconnect" and not self._is_answered:
+            log_access(self.scope, _CLIENT_LEFT, trio.current_time() - self._request.arrived_at)
+            self._nursery.cancel_scope.cancel()
+
+    async def has_room(self) -> None:
+        """Wait until the request's body takes more."""
+        await self._request.body.has_room()
+
+    async def _send_response(self, send: ASGISendCallable, response: ResponseTypes) -> None:
+        """Write an answer: one that is whole, or has begun, with its head in one piece."""
+        assert isinstance(response, Response)  # no route gives one of Werkzeug's  # noqa: S101
+        connection, body = self._client_connection, response.response
+        if isinstance(body, DataBody) or isinstance(response, BegunResponse):
+            connection.hold()
+        try:
+            headers = encode_headers(response.headers)
+            await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
+            if isinstance(body, DataBody):
+                await self._send_last(send, body.data)
                 return
+            can_chunk = "Content-Length" not in response.headers and self.scope["method"] != "HEAD"
+            writes_chunks = can_chunk and connection.writes_chunks()
+            async with body as pieces:
+                async for piece in pieces:
+                    if writes_chunks:
+                        await connection.write_chunk(piece)
+                    else:
+                        await send({"type": "http.response.body", "body": piece, "more_body": True})
+                    await connection.let_go()
+            await self._send_last(send, b"")
+        finally:
+            await connection.let_go()
 
-    async def handle_request(  # type: ignore[override]  # quart-trio's own signature differs from Quart's
-        self, nursery: trio.Nursery, request: Request, send: ASGISendCallable
-    ) -> None:
-        """Answer the request, without a limit on how long the answer may take."""
-        assert isinstance(request, GatewayRequest)  # the app's request_class  # noqa: S101
-        response = await self.app.handle_request(request)
-        await request.body.read_leftover()
-        await self._send_response(send, response)
-        nursery.cancel_scope.cancel()
+    async def _send_last(self, send: ASGISendCallable, data: bytes) -> None:
+        self._is_answered = True
+        self._request.body.discard()
+        await send({"type": "http.response.body", "body": data, "more_body": False})
+
+    @property
+    def _client_connection(self) -> ClientConnection:
+        connection: ClientConnection = self.scope["state"][CONNECTION]
+        return connection

@@ -12,7 +12,8 @@ import trio
 
 WRITE_DEADLINE_S = 30.0
 """Per wait for room in the send buffer: a slow client that reads at all is never cut off."""
-_SENDS_PER_CHECKPOINT = 16
+_READ_BYTES = 64 << 10
+_READS_PER_CHECKPOINT = 16
 _LINGER_NOT = struct.pack("ii", 1, 0)  # struct linger: on, 0 s
 
 
@@ -23,7 +24,7 @@ class ConnectionStream(trio.abc.HalfCloseableStream):
         self._inner = inner
         self._write_deadline_s = write_deadline_s
         self.socket = inner.socket
-        self._n_sends = 0
+        self._n_reads = 0
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send all of `data`.
@@ -33,7 +34,6 @@ class ConnectionStream(trio.abc.HalfCloseableStream):
             trio.ClosedResourceError: the connection was closed meanwhile.
         """
         view = memoryview(data)
-        view = view[await self._send_at_once(view) :]
         while view:
             with trio.move_on_after(self._write_deadline_s) as deadline:
                 try:
@@ -44,20 +44,18 @@ class ConnectionStream(trio.abc.HalfCloseableStream):
                 self.abort()
                 raise trio.BrokenResourceError("the client does not read")
 
-    async def _send_at_once(self, view: memoryview) -> int:
-        """Send what the socket takes now; a token's usual way, which spares a deadline and a turn of the scheduler.
+    def send_now(self, data: bytes) -> bytes:
+        """Send what the socket takes now, which is all of it as a rule, and give the rest.
 
-        Every `_SENDS_PER_CHECKPOINT`th time the other tasks get their turn, lest a source that never waits starve them.
+        Raises:
+            trio.BrokenResourceError, trio.ClosedResourceError: as `send_all`.
         """
-        self._n_sends += 1
-        if self._n_sends % _SENDS_PER_CHECKPOINT == 0:
-            await trio.lowlevel.checkpoint()
         if self.socket.fileno() < 0:
             raise trio.ClosedResourceError("the connection was closed")
         try:
-            return os.write(self.socket.fileno(), view)
+            return data[os.write(self.socket.fileno(), data) :] if data else b""
         except BlockingIOError:
-            return 0
+            return data
         except OSError as error:
             raise trio.BrokenResourceError from error
 
@@ -67,7 +65,18 @@ class ConnectionStream(trio.abc.HalfCloseableStream):
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
         """Wait for bytes from the client; none mean that it has sent all it will."""
-        return await self._inner.receive_some(max_bytes)
+        self._n_reads += 1
+        if self._n_reads % _READS_PER_CHECKPOINT == 0:  # a client that never pauses must not starve the others
+            await trio.lowlevel.checkpoint()
+        while True:
+            if self.socket.fileno() < 0:
+                raise trio.ClosedResourceError("the connection was closed")
+            try:
+                return os.read(self.socket.fileno(), max_bytes or _READ_BYTES)
+            except BlockingIOError:
+                await trio.lowlevel.wait_readable(self.socket)
+            except OSError as error:
+                raise trio.BrokenResourceError from error
 
     async def send_eof(self) -> None:
         """Tell the client that nothing follows."""

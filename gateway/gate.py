@@ -60,8 +60,11 @@ def bare(status: int) -> Response:
 
 def _foreign_origin() -> str | None:
     """Give the origin of the calling page, None for no page and for one of our own."""
-    origin = request.headers.get("Origin")
-    host = request.headers.get("Host", "")
+    headers = request.headers
+    origin = headers.get("Origin")
+    if origin is None:
+        return None
+    host = headers.get("Host", "")
     return None if origin in {f"http://{host}", f"https://{host}"} else origin
 
 

@@ -1,6 +1,7 @@
 """Installed models as requests need them: what a runner must know of a model, what it can do, how its prompt is made.
 
-The store remembers what it has read, so a warm look-up costs a few `stat` calls, done in a worker thread.
+A model that was found before costs a few `stat` calls (`gateway.known_models`); any other look-up is done in a worker
+thread, by the store, which remembers what it has read.
 """
 
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import trio
 
 from actors.errors import ModelNotFound, UnknownRenderer
 from actors.messages.model import ModelDetails, ModelSpec
+from gateway.known_models import KnownModels, Stamped, stamped
 from gateway.parse.choice import dialect_for
 from gateway.parse.dialect import Dialect
 from registry.adapters import check_adapter
@@ -19,6 +21,7 @@ from registry.engine import CHAT_TEMPLATE, PromptEngine, go_template_of, prompt_
 from registry.estimate import expert_bytes, n_ctx_train, n_layers
 from registry.memory import cache_needs, compute_bytes, host_overhead_bytes
 from registry.model import InstalledModel
+from registry.names import parse_name
 from registry.store import Store
 
 _USUAL_CONTEXT_TOKENS = 4096
@@ -82,6 +85,7 @@ class Models:
 
     def __init__(self, store: Store) -> None:
         self.store = store
+        self._known: KnownModels[ServedModel] = KnownModels()
 
     async def resolve(self, name: str) -> ServedModel:
         """Find a model by name.
@@ -91,7 +95,13 @@ class Models:
             ModelNotFound: not installed; tells the name as it was given.
             InvalidManifest, InvalidGguf: it is damaged.
         """
-        return await self.in_thread(lambda: self._resolve(name))
+        known = self._known.get(name)
+        if known is not None:
+            return known
+        found, files = await self.in_thread(lambda: self._found(name))
+        if files is not None:
+            self._known.put(name, files, found)
+        return found
 
     async def in_thread(self, call: Callable[[], T]) -> T:
         """Run a blocking call on the store in a worker thread.
@@ -99,6 +109,19 @@ class Models:
         Cancellation: waits for the call to end.
         """
         return await trio.to_thread.run_sync(call)
+
+    def _found(self, name: str) -> tuple[ServedModel, Stamped | None]:
+        """Find a model, and the files that say the same as long as they do not change; None when that is not sure."""
+        found = self._resolve(name)
+        installed = found.installed
+        if parse_name(name) != installed.name:  # a model of exactly this name may come, and nothing else changes
+            return found, None
+        try:
+            files = stamped((str(self.store.manifest_path(installed.name)), *map(str, installed.loaded_paths)))
+        except OSError:
+            return found, None
+        # The stamps are younger than what was read: they count if the store still says the same.
+        return found, files if self.store.resolve(name) is installed else None
 
     def _resolve(self, name: str) -> ServedModel:
         if not name:

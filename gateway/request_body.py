@@ -38,14 +38,17 @@ class RequestBody:
         """What all bodies of the worker share; None: no bound on them together."""
         self._taken_bytes = 0
 
-    async def feed(self, data: bytes, *, more: bool) -> None:
-        """Add a chunk, then wait while too much is unread; `more` is false for the last one."""
+    def add(self, data: bytes, *, more: bool) -> None:
+        """Add a chunk; `more` is false for the last one. The next one waits until the body `has_room`."""
         self._received_bytes += len(data)
         if data and not self._is_discarding:
             self._chunks.append(data)
             self._n_bytes += len(data)
         self._is_complete = self._is_complete or not more
         self._notify()
+
+    async def has_room(self) -> None:
+        """Wait while too much is unread."""
         while self._n_bytes > _HIGH_WATER_BYTES and not self._is_discarding:
             await self._changed.wait()
 

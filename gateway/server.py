@@ -12,12 +12,13 @@ import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
 from hypercorn.trio.worker_context import WorkerContext
-from hypercorn.typing import ASGIFramework, ConnectionState
+from hypercorn.typing import ASGIFramework
 
 from actors.log import get_logger
 from gateway.access_log import AccessLog
 from gateway.client_connection import ClientConnection
 from gateway.connection_stream import WRITE_DEADLINE_S, ConnectionStream
+from gateway.idle_connections import IdleConnections
 
 IDLE_CONNECTION_S = 75.0
 """How long a connection may stay idle, and how long the head of a request may take; nginx's default."""
@@ -92,9 +93,9 @@ class Server:
         self._on_overtime = on_overtime
         self._app = ASGIWrapper(app)
         self._config = hypercorn_config()
-        self._config.keep_alive_timeout = idle_connection_s
         self._tls = tls
         self._context = WorkerContext(None)
+        self._idle = IdleConnections(timeout_s=idle_connection_s, draining=self._context.terminated)
         self._drain_timeout_s = drain_timeout_s
         self._write_deadline_s = write_deadline_s
         self._streams: set[ConnectionStream] = set()
@@ -137,7 +138,8 @@ class Server:
 
         Cancellation: closes every connection at once.
         """
-        async with trio.open_nursery() as connections:
+        async with trio.open_nursery() as connections, trio.open_nursery() as watching:
+            watching.start_soon(self._idle.watch, connections)
             try:
                 async with trio.open_nursery() as accepting:
                     for listener in listeners:
@@ -153,6 +155,7 @@ class Server:
                 await self._wait_until_closed()
             finally:
                 self._abort_all()
+            watching.cancel_scope.cancel()
             connections.cancel_scope.deadline = trio.current_time() + _UNWIND_S
         self._closed.set()
 
@@ -168,7 +171,7 @@ class Server:
         if self._tls is not None:
             spoken = trio.SSLStream(stream, self._tls, server_side=True, https_compatible=True)
         try:  # whatever is wrong with one connection must not end the others
-            await ClientConnection(self._app, self._config, self._context, ConnectionState({}), spoken)  # type: ignore[arg-type]  # TLS or not
+            await ClientConnection(self._app, self._config, self._context, spoken, self._idle).serve()
         except UnicodeDecodeError:
             log.debug("a connection was closed: HTTP/2 with a path that is no ASCII")
         except Exception:

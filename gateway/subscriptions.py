@@ -85,9 +85,9 @@ class Subscriptions:
     async def _read(self, runner_id: str, subscription: _Subscription) -> None:
         with subscription.socket, subscription.scope:
             while True:
-                frames = await subscription.socket.receive()
+                frame = (await subscription.socket.receive())[0]
                 try:
-                    step = _codec.decode(frames[-1])
+                    step = _codec.decode(frame[len(self._topic) :])
                 except (MalformedMessage, ProtocolMismatch) as error:
                     self._on_broken(runner_id, error)
                 else:

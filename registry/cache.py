@@ -11,6 +11,16 @@ Read = TypeVar("Read")
 Stamp = tuple[int, int, int]
 
 
+def stamp_of(path: str) -> Stamp:
+    """Give what changes with a file.
+
+    Raises:
+        OSError: it cannot be looked at.
+    """
+    status = os.stat(path)  # noqa: PTH116 - listing thousands of models makes no Path of each
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
 class FileCache(Generic[Read]):
     """Values read from files, keyed by path and valid while inode, size and mtime stay the same.
 
@@ -31,10 +41,8 @@ class FileCache(Generic[Read]):
         Raises:
             FileNotFoundError: there is no such file.
         """
-        key = str(path)  # listing thousands of models makes no Path of each
-        status = os.stat(key)  # noqa: PTH116 - the same
-        # Taken before the read: a file that changes meanwhile is read again next time.
-        stamp = (status.st_ino, status.st_size, status.st_mtime_ns)
+        key = str(path)
+        stamp = stamp_of(key)  # taken before the read: a file that changes meanwhile is read again next time
         with self._lock:
             entry = self._entries.get(key)
             if entry is not None and entry[0] == stamp:

@@ -99,6 +99,12 @@ class InstalledModel:
         return tuple(self.blobs.path(layer.digest) for layer in self.manifest.of_type(manifests.DRAFT))
 
     @property
+    def loaded_paths(self) -> tuple[Path, ...]:
+        """All files that a runner needs."""
+        paths = ((self.weights_path,) if self.weights else (), self.adapters, self.projectors, (self.draft,))
+        return tuple(path for each in paths for path in each if path is not None)
+
+    @property
     def load_key(self) -> str:
         """Identity of what a runner loads: digests of weights, adapters, projectors and draft, joined by `+`."""
         layers = self.manifest.of_type(manifests.WEIGHTS)[-1:]
@@ -168,8 +174,8 @@ class InstalledModel:
         Raises:
             InvalidManifest: one is missing; names the model, the blob and the remedy.
         """
-        for path in (*((self.weights_path,) if self.weights else ()), *self.adapters, *self.projectors, self.draft):
-            if path is not None and not path.is_file():
+        for path in self.loaded_paths:
+            if not path.is_file():
                 raise self._incomplete(path)
 
     def _text(self, layer: Layer) -> str:

@@ -86,6 +86,10 @@ class Store:
         model.check_blobs()
         return model
 
+    def manifest_path(self, name: ModelName) -> Path:
+        """Tell where the manifest of a model is, or would be."""
+        return self.manifests / name.path
+
     def gguf(self, model: InstalledModel) -> GgufFile:
         """Give the header of a model's weights.
 
@@ -147,8 +151,8 @@ class Store:
                     self.blobs.add(texts[digest])
                 elif not self.blobs.touch(digest):
                     raise BlobNotFound(digest)
-            before = self._digests_at(self._path(name))
-            write_atomically(self._path(name), content, scratch=self.manifests)
+            before = self._digests_at(self.manifest_path(name))
+            write_atomically(self.manifest_path(name), content, scratch=self.manifests)
             return frozenset() if self.no_prune else self._remove_unused(before)
 
     def manifest(self, name: ModelName) -> tuple[ModelName, bytes]:
@@ -194,8 +198,8 @@ class Store:
             except FileNotFoundError:
                 raise ModelNotFound(source) from None
             target = match_ignoring_case(target, self._names())
-            before = self._digests_at(self._path(target))
-            write_atomically(self._path(target), content, scratch=self.manifests)
+            before = self._digests_at(self.manifest_path(target))
+            write_atomically(self.manifest_path(target), content, scratch=self.manifests)
             if not self.no_prune:
                 self._remove_unused(before)
 
@@ -258,14 +262,11 @@ class Store:
             write_atomically(self.manifests / ".writable", b"", scratch=self.manifests)
             _unlink(self.manifests / ".writable")
 
-    def _path(self, name: ModelName) -> Path:
-        return self.manifests / name.path
-
     def _read(self, path: Path) -> InstalledModel:
         return read_model(ModelName(*path.parts[-_LEVELS:]), path, self.blobs, go_templates=self._go_templates)
 
     def _get(self, name: ModelName) -> InstalledModel | None:
-        return self._at(str(self._path(name)), name)
+        return self._at(str(self.manifest_path(name)), name)
 
     def _at(self, path: str, name: ModelName) -> InstalledModel | None:
         try:
@@ -285,9 +286,9 @@ class Store:
     def _installed(self, text: str) -> Path:
         """Find the manifest that a name means, readable or not."""
         asked = parse_name(text)
-        path = self._path(asked)
+        path = self.manifest_path(asked)
         if not os.path.isfile(path):  # noqa: PTH113 - unlike Path's, false for names that are too long
-            path = self._path(match_ignoring_case(asked, self._names()))
+            path = self.manifest_path(match_ignoring_case(asked, self._names()))
         if not os.path.isfile(path):  # noqa: PTH113
             raise ModelNotFound(text)
         return path
@@ -318,7 +319,7 @@ class Store:
         used: set[str] = set()
         for name in self._names():
             try:
-                used |= parse_manifest(self._path(name).read_bytes()).digests()
+                used |= parse_manifest(self.manifest_path(name).read_bytes()).digests()
             except FileNotFoundError:
                 continue
             except (OSError, InvalidManifest) as error:

@@ -25,13 +25,15 @@ class AdapterTurns:
         busy = {path for slot in self._slots if slot.job is not None for path, _ in slot.adapters}
         return self._adapters.set_of(job.adapters, busy=busy, detach=lambda: context.use_adapters((), ()))
 
-    def slots_in_turn(self) -> list[Slot]:
-        """Give the slots that step together: those with one set of adapters, the sets in turn."""
-        has_text = (slot for slot in self._slots if slot.is_decoding or slot.remaining_prompt())
+    def slots_in_turn(self, busy: list[Slot]) -> list[Slot]:
+        """Give those of the slots with a job that step together: with one set of adapters, the sets in turn."""
+        if all(slot.adapters == busy[0].adapters for slot in busy):
+            return busy
+        has_text = (slot for slot in busy if slot.is_decoding or slot.remaining_prompt())
         sets = list(dict.fromkeys(slot.adapters for slot in has_text))
         self._turns += 1
         chosen = sets[self._turns % len(sets)] if sets else ()
-        return [slot for slot in self._slots if slot.adapters == chosen]
+        return [slot for slot in busy if slot.adapters == chosen]
 
     def use(self, slot: Slot, context: Context) -> None:
         """Decode with the set of a slot from now on."""

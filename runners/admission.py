@@ -51,6 +51,11 @@ class Admission:
     def __len__(self) -> int:
         return len(self._waiting)
 
+    @property
+    def is_quiet(self) -> bool:
+        """True iff no job waits and no gateway is leaving."""
+        return not (self._waiting or self._leaving)
+
     def arrive(self, job: Arrival, *, now: float) -> bool:
         """Take a new job; False when it was cancelled before it came."""
         if self._cancelled.pop(job.ref.job_id, self) is None:

@@ -27,6 +27,9 @@ from runners.tier import Tier
 log = get_logger(__name__)
 
 _USE_EVERY_S = 0.5
+_FIRST_TOKEN_S = 0.001
+"""Between a job's first token and the next step, whose threads would otherwise hold all cores while gateway and client
+are waiting for one: the token arrived after the second step often, 5 ms later."""
 _BLOCKED_WAIT_S = 0.01
 """A gateway's queue is full: look again after this, as the socket tells only of input."""
 
@@ -85,8 +88,9 @@ class DecodeLoop:
             self._obey(command)
         now = time.monotonic()
         self._hear(now)
-        self._give_up(now)
-        self._start_waiting()
+        if not self._admission.is_quiet:
+            self._give_up(now)
+            self._start_waiting()
         self.step_started = now
         worked = self._engines.step()
         self.step_started = 0.0
@@ -98,6 +102,8 @@ class DecodeLoop:
             self._used_at, self.use = now, msgspec.structs.replace(use, n_threads=self._threads.now)
         if not worked and not commands:
             self._sleep(is_flushed=is_flushed)
+        elif self._outbox.has_begun:
+            self._publisher.wait(_FIRST_TOKEN_S)
         return True
 
     def close(self) -> None:

@@ -148,11 +148,15 @@ class Engine:
     def step(self) -> bool:
         """Advance every job; False when there was nothing to do."""
         started_ns = time.perf_counter_ns()
-        has_text = self._step_text()
-        return self._step_media(started_ns) or has_text
+        busy = [slot for slot in self._slots if slot.job is not None]
+        if not busy:
+            return False
+        has_media = any(slot.job is not None and slot.job.prepared.spans for slot in busy)
+        has_text = self._step_text(busy)
+        return (has_media and self._step_media(started_ns)) or has_text
 
-    def _step_text(self) -> bool:
-        shares = self._pack()
+    def _step_text(self, busy: list[Slot]) -> bool:
+        shares = self._pack(busy)
         if not shares:
             return False
         try:
@@ -200,16 +204,20 @@ class Engine:
             self._draws.advance(Share(part.slot, part.n_tokens), part.n_tokens - 1, context)
         return True
 
-    def _pack(self) -> list[Share]:
-        for slot in self._prefixes.catch_up(self._slots, self._context.now):
-            self._answers.tell_prefill(slot)
-        slots = self._adapters.slots_in_turn()
+    def _pack(self, busy: list[Slot]) -> list[Share]:
+        if any(slot.is_waiting for slot in busy):
+            for slot in self._prefixes.catch_up(self._slots, self._context.now):
+                self._answers.tell_prefill(slot)
+        slots = self._adapters.slots_in_turn(busy)
         n_decoding = sum(slot.is_decoding for slot in slots)
-        n_prompts = sum(slot.remaining_prompt() > 0 for slot in slots)
-        budget = self._budget.tokens(n_decoding=n_decoding, n_prompts=n_prompts)
-        shares = pack(slots, capacity=self._batch.capacity, prefill_tokens=budget)
-        if any(slot.next_medium() is not None for slot in self._slots):
-            return shares
+        if n_decoding == len(slots):
+            shares = [Share(slot, 1) for slot in slots]
+        else:
+            n_prompts = sum(slot.remaining_prompt() > 0 for slot in slots)
+            budget = self._budget.tokens(n_decoding=n_decoding, n_prompts=n_prompts)
+            shares = pack(slots, capacity=self._batch.capacity, prefill_tokens=budget)
+            if any(slot.next_medium() is not None for slot in busy):
+                return shares
         return self._drafting.added(shares, num_ctx=self._plan.num_ctx, capacity=self._batch.capacity)
 
     def _fill(self, shares: Sequence[Share]) -> list[tuple[Share, int]]:

@@ -66,6 +66,8 @@ class Outbox:
         self._send = send
         self._pending: dict[str, dict[JobRef, _Pending]] = {}
         self._sent_parts: dict[JobRef, int] = {}
+        self.has_begun = False
+        """True iff the last `flush` sent the first token of a job that goes on."""
 
     def accept(self, ref: JobRef, prompt_tail: str = "") -> None:
         """Say that the job is here."""
@@ -113,6 +115,7 @@ class Outbox:
 
     def flush(self) -> bool:
         """Send what there is; return True iff nothing is left."""
+        self.has_begun = False
         for gateway_id, jobs in list(self._pending.items()):
             parts = tuple(part for ref, pending in jobs.items() for part in self._parts(ref, pending))
             if not parts or self._send(gateway_id, encode(Step(parts))):
@@ -121,14 +124,20 @@ class Outbox:
         return not self._pending
 
     def _of(self, ref: JobRef) -> _Pending:
-        return self._pending.setdefault(ref.gateway_id, {}).setdefault(ref, _Pending())
+        jobs = self._pending.setdefault(ref.gateway_id, {})
+        pending = jobs.get(ref)
+        if pending is None:
+            pending = jobs[ref] = _Pending()
+        return pending
 
     def _settle(self, jobs: dict[JobRef, _Pending]) -> None:
         for ref, pending in jobs.items():
             if pending.ending is not None:
                 self._sent_parts.pop(ref, None)
             elif pending.tokens or pending.vectors:
-                self._sent_parts[ref] = self._sent_parts.get(ref, 0) + 1
+                n_sent = self._sent_parts.get(ref, 0)
+                self.has_begun |= bool(pending.tokens) and not n_sent
+                self._sent_parts[ref] = n_sent + 1
 
     def _parts(self, ref: JobRef, pending: _Pending) -> list[Part]:
         job_id, attempt = ref.job_id, ref.attempt

@@ -13,7 +13,7 @@ import trio
 from actors.codec import Codec
 from actors.log import configure_logging
 from actors.messages.launcher_to_runner import Assignment
-from actors.process import set_title
+from actors.process import set_title, spare_collector
 from actors.transport import flush
 from runners.actor import Runner
 
@@ -27,6 +27,7 @@ def main(pipe: Connection) -> None:
     assignment: Assignment = Codec[Assignment](Assignment).decode(frame)
     set_title(f"runner {assignment.model.name}")
     configure_logging(process=f"runner {assignment.model.name}", debug=assignment.debug)
+    spare_collector()
     trio.run(_serve, assignment)
 
 

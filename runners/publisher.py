@@ -1,7 +1,8 @@
 """The runner's XPUB: parts to gateways go out, subscriptions and cancels come in. Owned by the decode thread.
 
-A gateway subscribes to its own id as topic. Topics match by prefix, so ids have one fixed length. A frame that begins
-with 1 or 0 is a subscription or its end (zmq_socket(3), ZMQ_XPUB); other frames are messages from the gateway.
+A gateway subscribes to its own id as topic, with which each frame for it begins. Topics match by prefix, so ids have
+one fixed length. What comes in and begins with 1 or 0 is a subscription or its end (zmq_socket(3), ZMQ_XPUB); other
+frames are messages from the gateway.
 """
 
 import dataclasses
@@ -53,7 +54,7 @@ class Publisher:
     def send(self, gateway_id: str, frame: bytes) -> bool:
         """Publish a frame under a gateway's topic; False when its queue is full."""
         try:
-            self._socket.send_multipart([gateway_id.encode(), frame], NOBLOCK)
+            self._socket.send(gateway_id.encode() + frame, NOBLOCK)
         except zmq.Again:
             return False
         return True

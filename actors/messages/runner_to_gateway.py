@@ -1,4 +1,4 @@
-"""What a runner publishes: topic frame (gateway id), then one `Step` per decode step and gateway."""
+"""What a runner publishes: one frame per decode step and gateway, the topic (gateway id) and then one `Step`."""
 
 import enum
 

@@ -8,6 +8,7 @@ from actors.errors import LlamactorError
 from actors.log import get_logger
 from actors.messages.job import ChatPrompt, FillPrompt, RawPrompt, Task
 from gateway.answer import Answer, AnswerEnd, AnswerPart
+from gateway.connection import BegunResponse
 from gateway.errors import Family, error_body, status_of
 from gateway.generation import Inspection, inspect
 from gateway.models import ServedModel
@@ -32,7 +33,7 @@ async def native_response(answer: Answer, writer: NativeWriter, *, streams: bool
         LlamactorError: the generation failed and nothing was sent.
     """
     if streams:
-        return Response(native_lines(answer, writer), content_type=NDJSON)
+        return BegunResponse(native_lines(answer, writer), content_type=NDJSON)
     part = await answer.whole()
     return json_response(writer.end(last_line(part), part))
 

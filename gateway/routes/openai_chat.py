@@ -14,7 +14,7 @@ from gateway import checks
 from gateway.adapters import adapters_of
 from gateway.answer import Answer, AnswerPart
 from gateway.choices import MAX_CHOICES, Choices, begin_choices, whole_choices
-from gateway.connection import GatewayRequest
+from gateway.connection import BegunResponse, GatewayRequest
 from gateway.generation import Generation, Inspection, chat_think, inspect
 from gateway.models import ServedModel
 from gateway.options import request_options
@@ -69,7 +69,7 @@ def openai_chat_routes(worker: Worker) -> Blueprint:
             parts = await whole_choices(answers)
             return json_response(writer.whole(parts, _usage(parts)), JSON)
         frames = _frames(request, answers, writer, tells_usage=body.tells_usage)
-        return Response(frames, content_type=EVENT_STREAM)
+        return BegunResponse(frames, content_type=EVENT_STREAM)
 
     return routes
 

@@ -9,6 +9,7 @@ from actors.errors import InvalidRequest
 from actors.messages.job import ChatMessage, ChatPrompt, FillPrompt, Task
 from gateway import checks
 from gateway.adapters import adapters_of
+from gateway.connection import BegunResponse
 from gateway.generation import Generation, Inspection, begin, chat_think, inspect, load
 from gateway.models import ServedModel
 from gateway.options import RequestOptions, request_options
@@ -58,7 +59,7 @@ def openai_completion_routes(worker: Worker) -> Blueprint:
             lambda part: writer.delta(part.text) if part.text else b"",  # thinking is not told here
             lambda part: writer.end(part.reason, openai_usage(part)),
         )
-        return Response(frames, content_type=EVENT_STREAM)
+        return BegunResponse(frames, content_type=EVENT_STREAM)
 
     return routes
 

@@ -1,16 +1,18 @@
 """Child programs: their start, their end, and their death with the parent."""
 
+import gc
 import os
 import signal
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import pytest
 import trio
 import trio.testing
 
-from actors.process import PARENT_PID, Child, Program, python_program
+from actors.process import PARENT_PID, Child, Program, python_program, spare_collector
 from tests.support.mailbox import Mailbox
 from tests.support.process_tree import title_of
 
@@ -160,3 +162,27 @@ def test_child_that_cannot_start_raises() -> None:
     """The caller decides what a missing program means."""
     with pytest.raises(OSError, match="nonexistent"):
         Child(Program(name="none", argv=("/nonexistent/program",)))
+
+
+def test_collector_is_spared_what_there_was_and_still_finds_what_comes() -> None:
+    """What existed before is not looked through any more; a cycle that is made and left later is freed."""
+
+    class Node:
+        pass
+
+    freed: list[int] = []
+    thresholds = gc.get_threshold()
+    before = Node()
+    try:
+        spare_collector()
+        assert not any(each is before for each in gc.get_objects())
+        node = Node()
+        node.__dict__["itself"] = node
+        weakref.finalize(node, freed.append, 1)
+        del node
+        gc.collect()
+        assert freed == [1]
+        assert gc.get_threshold() > thresholds
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*thresholds)

@@ -11,7 +11,7 @@ from gateway.request_body import IDLE_DEADLINE_S, PACE_BYTES_PER_S, PACE_GRACE_S
 async def _trickle(body: RequestBody, *, n_bytes: int, every_s: float) -> None:
     while True:
         await trio.sleep(every_s)
-        await body.feed(b"x" * n_bytes, more=True)
+        body.add(b"x" * n_bytes, more=True)
 
 
 async def test_body_of_a_silent_client_times_out(autojump_clock: trio.testing.MockClock) -> None:

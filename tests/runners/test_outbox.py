@@ -78,3 +78,24 @@ def test_outbox_dropped_job_and_gone_gateway_send_nothing() -> None:
     outbox.forget_gateway("gw2")
     assert outbox.flush()
     assert gateways.frames == []
+
+
+def test_outbox_tells_that_a_job_has_begun() -> None:
+    """True after the flush that sent the first token of a job which goes on, and only then."""
+    outbox = Outbox(_Gateways().send)
+
+    def flushed() -> bool:
+        outbox.flush()
+        return outbox.has_begun
+
+    outbox.accept(A)
+    assert not flushed()
+    outbox.add(A, "", 1)
+    assert flushed()
+    outbox.add(A, "x", 2)
+    assert not flushed()
+    outbox.add(B, "x", 1)
+    outbox.end(B, END)
+    assert not flushed()
+    outbox.add_vectors(A, bytes(4))
+    assert not flushed()

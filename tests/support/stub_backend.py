@@ -186,7 +186,7 @@ class StubRunner:
         while gateway_id not in self._listening:
             async with self._subscribed:
                 await self._subscribed.wait()
-        self._socket.send_nowait([gateway_id.encode(), encode(step)])
+        self._socket.send_nowait([gateway_id.encode() + encode(step)])
         await trio.lowlevel.checkpoint()
 
 

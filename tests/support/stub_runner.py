@@ -228,4 +228,4 @@ class StubRunner:
         return Outcome.FINISHED
 
     def _publish(self, ref: JobRef, part: Part) -> None:
-        self._xpub.send_nowait([ref.gateway_id.encode(), encode(Step((part,)))])
+        self._xpub.send_nowait([ref.gateway_id.encode() + encode(Step((part,)))])
