@@ -36,7 +36,7 @@ def order(runners: list[Runner], *, may_be_busy: bool = False, **costs_s: float)
 
 def used_record(*, n_uses: int = 1, weights_bytes: int = GIB, load_s: float = 1.0) -> Record:
     """Make the record of a model that was used so often at second 0."""
-    record = Record("m", weights_bytes)
+    record = Record(model(weights_bytes=weights_bytes))
     record.loaded(load_s)
     for _ in range(n_uses):
         record.used(0.0)
