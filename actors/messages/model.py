@@ -3,7 +3,7 @@
 import msgspec
 
 
-class ModelDetails(msgspec.Struct, frozen=True, kw_only=True):
+class ModelDetails(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """The description that clients see under `details`."""
 
     parent_model: str = ""
@@ -14,7 +14,7 @@ class ModelDetails(msgspec.Struct, frozen=True, kw_only=True):
     quantization_level: str = ""
 
 
-class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
+class ModelSpec(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """A model as resolved by the gateway: all that scheduler and runner need to know of it.
 
     Two names that share their weights and adapters have the same `key` and share one runner.
@@ -50,14 +50,14 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
     details: ModelDetails = ModelDetails()
 
 
-class AdapterUse(msgspec.Struct, frozen=True):
+class AdapterUse(msgspec.Struct, frozen=True, gc=False):
     """A LoRA file, and how strongly it shall work."""
 
     path: str
     scale: float = 1.0
 
 
-class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
+class LoadOptions(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """Load-time options of a request; None means "any": whatever a loaded runner has fits."""
 
     num_ctx: int | None = None
@@ -68,7 +68,7 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
     num_thread: int | None = None
 
 
-class LoadPlan(msgspec.Struct, frozen=True, kw_only=True):
+class LoadPlan(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """How a runner shall load its model: decided by the scheduler, unchanged for the runner's life."""
 
     num_ctx: int
@@ -93,7 +93,7 @@ class LoadPlan(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the cache of layers on a device, and attention over it, are there, too."""
 
 
-class Device(msgspec.Struct, frozen=True, kw_only=True):
+class Device(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """One accelerator of a host."""
 
     index: int
@@ -102,7 +102,7 @@ class Device(msgspec.Struct, frozen=True, kw_only=True):
     free_bytes: int
 
 
-class HostFacts(msgspec.Struct, frozen=True, kw_only=True):
+class HostFacts(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """What a launcher knows of its host; `n_cores` counts physical cores that this process may use."""
 
     n_cores: int
@@ -111,7 +111,7 @@ class HostFacts(msgspec.Struct, frozen=True, kw_only=True):
     devices: tuple[Device, ...] = ()
 
 
-class JobRef(msgspec.Struct, frozen=True):
+class JobRef(msgspec.Struct, frozen=True, gc=False):
     """A job as a runner holds it."""
 
     job_id: str
@@ -119,7 +119,7 @@ class JobRef(msgspec.Struct, frozen=True):
     gateway_id: str
 
 
-class RunnerUse(msgspec.Struct, frozen=True, kw_only=True):
+class RunnerUse(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """Figures of a heartbeat."""
 
     n_active: int = 0

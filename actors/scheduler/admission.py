@@ -16,7 +16,7 @@ _MOST_PREFIXES = 16
 
 def submit(world: World, gateway_id: str, message: Submit, payload: tuple[bytes, ...]) -> None:
     """Admit a job, answer a duplicate again, or let a higher attempt replace a lower one."""
-    if message.attempt <= world.ended_jobs.get(message.job_id, 0):
+    if message.attempt <= (world.ended_jobs.get(message.job_id) or 0):
         return
     job = _job(world, gateway_id, message)
     known = world.jobs.get(message.job_id)
@@ -58,8 +58,8 @@ def _job(world: World, gateway_id: str, message: Submit) -> Job:
         job_id=message.job_id,
         attempt=message.attempt,
         kind=message.kind,
-        gateway_id=gateway_id,
-        model=message.model,
+        gateway_id=world.gateways[gateway_id].gateway_id,  # one text for all jobs
+        model=world.known(message.model),
         options=message.load,
         keep_alive_s=message.keep_alive_s,
         queued_s=world.now_s,

@@ -21,7 +21,12 @@ def reload_cost_s(runner: Runner, record: Record, n_ready: int, now_s: float) ->
 
 def least_recently_used(runner: Runner, _record: Record, _n_ready: int, now_s: float) -> float:
     """Give the cost by which the longest idle goes first: what benchmarks compare with."""
-    return -(now_s - runner.idle_since_s)
+    return 1.0 / (1.0 + now_s - runner.idle_since_s)
+
+
+def reluctance(runner: Runner) -> int:
+    """Say in how far somebody wants a runner to stay: 0 not more than others, 1 for ever, 2 until it is idle."""
+    return 2 if not runner.is_idle else int(runner.is_permanent)
 
 
 def victims_in_order(
@@ -40,8 +45,7 @@ def victims_in_order(
     return sorted(
         candidates,
         key=lambda runner: (
-            not runner.is_idle,
-            runner.is_permanent,
+            reluctance(runner),
             cost_s(runner),
             runner.idle_since_s,
             runner.runner_id,

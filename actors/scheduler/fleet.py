@@ -1,29 +1,32 @@
 """The runners of one model, and which of them a job is given to.
 
-A job goes to the runner whose cache is warmest for it (`warmth`), if that has a free slot, else to the one that has the
-fewest jobs. That one is found by a heap of (jobs held, runner) whose stale entries are dropped as they surface, so
-the choice among any number of replicas costs O(log n). Bound: the heap is swept when it outgrows the fleet.
+A job goes to the runner whose cache is warmest for it (`warmth`), if that has a free slot, else to one that has the
+fewest jobs: among equals to the one that came there last, so that those that are not needed stay idle and may go.
+Runners with a free slot are listed by the number of jobs that they hold; whoever changes that `note`s it. So the choice
+among any number of replicas costs O(1).
 """
 
-import heapq
 from collections.abc import Callable
 
 from actors.scheduler.runner import Runner
 
-_SWEEP_ABOVE = 64
+_NOWHERE = -1
 
 
 class Fleet:
     """All runners of one model, in whatever state; owned by the core's table."""
 
-    __slots__ = ("_by_load", "n_leaving", "n_loading", "n_ready", "n_slots", "runners")
+    __slots__ = ("_by_load", "_listed_at", "n_leaving", "n_loading", "n_ready", "n_slots", "runners")
 
     def __init__(self) -> None:
         self.runners: dict[str, Runner] = {}
         self.n_loading = self.n_ready = self.n_leaving = 0
         self.n_slots = 0
         """Slots of the ready ones."""
-        self._by_load: list[tuple[int, str]] = []
+        self._by_load: list[dict[str, Runner]] = []
+        """Those with a free slot, at the number of jobs that they hold, in the order in which they came there."""
+        self._listed_at: dict[str, int] = {}
+        """Where in this list they are."""
 
     def add(self, runner: Runner) -> None:
         """Enter a runner."""
@@ -33,35 +36,42 @@ class Fleet:
     def remove(self, runner: Runner) -> None:
         """Take a runner out."""
         del self.runners[runner.runner_id]
+        self._list(runner, _NOWHERE)
 
     def note(self, runner: Runner) -> None:
-        """Take note that a runner may have a free slot, or holds more or fewer jobs than before."""
-        if not runner.has_free_slot:
-            return  # noted again when a slot becomes free
-        heapq.heappush(self._by_load, (len(runner.held), runner.runner_id))
-        if len(self._by_load) > _SWEEP_ABOVE + 4 * len(self.runners):
-            self._by_load = [(len(each.held), each.runner_id) for each in self.runners.values() if each.has_free_slot]
-            heapq.heapify(self._by_load)
+        """Take note that a runner may have a free slot or none any more, or holds more or fewer jobs than before."""
+        self._list(runner, len(runner.held) if runner.has_free_slot else _NOWHERE)
 
     @property
     def has_free_slot(self) -> bool:
         """True iff a job could be granted now."""
-        return self._first() is not None
+        return bool(self._listed_at)
+
+    def lists(self, runner: Runner) -> bool:
+        """True iff a runner is listed, rightly, as one with a free slot."""
+        return self._listed_at.get(runner.runner_id) == len(runner.held)
 
     def least_busy(self, suits: Callable[[Runner], bool]) -> Runner | None:
         """Find the runner with a free slot that holds the fewest jobs among those that suit."""
-        first = self._first()
-        if first is None or suits(first):
-            return first
-        others = (each for each in self.runners.values() if each.has_free_slot and suits(each))
-        return min(others, key=lambda each: len(each.held), default=None)
-
-    def _first(self) -> Runner | None:
-        heap = self._by_load
-        while heap:
-            n_held, runner_id = heap[0]
-            runner = self.runners.get(runner_id)
-            if runner is not None and len(runner.held) == n_held and runner.has_free_slot:
-                return runner
-            heapq.heappop(heap)
+        if not self._listed_at:
+            return None
+        for runners in self._by_load:
+            for runner in reversed(runners.values()):
+                if suits(runner):
+                    return runner
         return None
+
+    def _list(self, runner: Runner, place: int) -> None:
+        runner_id = runner.runner_id
+        before = self._listed_at.get(runner_id, _NOWHERE)
+        if place == before:
+            return
+        if before != _NOWHERE:
+            del self._by_load[before][runner_id]
+        if place == _NOWHERE:
+            del self._listed_at[runner_id]
+            return
+        while len(self._by_load) <= place:
+            self._by_load.append({})
+        self._by_load[place][runner_id] = runner
+        self._listed_at[runner_id] = place

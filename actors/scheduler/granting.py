@@ -134,8 +134,7 @@ def _serve_slotless(world: World, runner: Runner, job: Job) -> None:
     if job.kind is JobKind.INSPECT:
         grant(world, runner, job)
         return
-    job.step(JobStep.LOAD)
-    world.drop_job(job)
+    world.end_job(job, JobStep.LOAD)
     runner.idle_since_s = world.now_s
     world.vacated[runner.runner_id] = runner
     use(world, runner, job)

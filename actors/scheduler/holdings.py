@@ -172,7 +172,7 @@ def _adopt(world: World, runner: Runner, ref: JobRef) -> None:
     runner.hold(ref.job_id, Holding(ref.attempt, world.now_s, takes_slot=job is None or job.needs_slot))
     world.note_load(runner)
     touch(world, runner)
-    if job is None and world.ended_jobs.get(ref.job_id, 0) < ref.attempt:
+    if job is None and (world.ended_jobs.get(ref.job_id) or 0) < ref.attempt:
         world.jobs[ref.job_id] = Job(
             job_id=ref.job_id,
             attempt=ref.attempt,
@@ -188,6 +188,7 @@ def _adopt(world: World, runner: Runner, ref: JobRef) -> None:
         # anew, since its first words may be on their way; a gateway takes the older attempt as well.
         world.queue.remove(job)
         world.alarms.cancel(AlarmKind.QUEUE, job.job_id)
+        world.bodies.pop(job.job_id, None)
         job.step(JobStep.GRANT)
         job.runner_id = runner.runner_id
         tell_granted(world, runner, job)

@@ -43,6 +43,8 @@ def _check_runners(world: World) -> None:
         _require(runner.life is not RunnerLife.GONE, f"runner {runner_id} is not gone")
         _require(world.fleet(runner.model.key).runners.get(runner_id) is runner, f"runner {runner_id} is indexed")
         _require((runner_id in world.idle) == runner.is_idle, f"idle runner {runner_id} is among the idle")
+        is_listed = world.fleet(runner.model.key).lists(runner)
+        _require(is_listed == runner.has_free_slot, f"runner {runner_id} is found iff it has a free slot")
         if runner.life is RunnerLife.STARTING:
             _require((AlarmKind.START, runner_id) in world.alarms, f"starting runner {runner_id} has a deadline")
         elif runner.is_loading:
@@ -53,6 +55,7 @@ def _check_runners(world: World) -> None:
             _require((AlarmKind.SILENCE, runner_id) in world.alarms, f"runner {runner_id} is listened for")
         if runner.is_idle and not runner.is_permanent:
             _require((AlarmKind.IDLE, runner_id) in world.alarms, f"idle runner {runner_id} expires")
+    _require(world.n_places == sum(each.n_places for each in world.launchers.values()), "all devices count")
     fleets = world.fleets.values()
     _require(sum(len(each.runners) for each in fleets) == len(world.runners), "the fleets hold nothing else")
     _require(len(world.idle) <= len(world.runners), "nothing that is gone is among the idle")

@@ -10,7 +10,7 @@ ANY_OPTIONS = LoadOptions()
 """The options of a request that names none."""
 
 
-class Job(msgspec.Struct, eq=False):
+class Job(msgspec.Struct, eq=False, gc=False):
     """One attempt at one request. Owned by the core's job table from admission to its end."""
 
     job_id: str

@@ -28,7 +28,9 @@ def hello(world: World, sender: str, message: LauncherHello, _payload: tuple[byt
     old = [each for each in world.runners.values() if each.launcher_id == sender]
     listed = dict.fromkeys(each for each in message.runner_ids if each not in world.exited_runners)
     launcher = Launcher(sender, message.host, world.now_s, runner_ids=listed, place=message.place)
+    _count_places(world, sender, -1)
     world.launchers[sender] = launcher
+    _count_places(world, sender, 1)
     for runner in old:
         if runner.runner_id in listed or world.now_s - runner.since_s < deadlines.IN_TRANSIT_S:
             launcher.runner_ids[runner.runner_id] = None  # just asked for: the hello was sent before that arrived
@@ -92,6 +94,7 @@ def drop(world: World, launcher_id: str, reason: str) -> None:
     Its runners are judged by their own silence, for they may still stream; but nobody is left to report the exit of
     those that were killed.
     """
+    _count_places(world, launcher_id, -1)
     launcher = world.launchers.pop(launcher_id)
     world.touched.pop(launcher_id, None)
     world.note(f"launcher {launcher_id} is given up: {reason}", logging.WARNING)
@@ -137,14 +140,24 @@ def _changes(before: HostFacts, now: HostFacts) -> list[int]:
     return changes if len(before.devices) == len(now.devices) else [now.memory_total_bytes]
 
 
+def _count_places(world: World, launcher_id: str, sign: int) -> None:
+    launcher = world.launchers.get(launcher_id)
+    world.n_places += sign * launcher.n_places if launcher is not None else 0
+
+
 def _report(world: World, launcher: Launcher, host: HostFacts) -> None:
+    world.n_places -= launcher.n_places
     launcher.host = host
+    world.n_places += launcher.n_places
     launcher.credit, launcher.room, launcher.is_current = Share(), None, True
+    launcher.free_bytes = host.memory_available_bytes + sum(device.free_bytes for device in host.devices)
     for runner_id in launcher.runner_ids:
         runner = world.runners.get(runner_id)
         if runner is not None and runner.ready_s is not None:
             runner.is_reported |= world.now_s - runner.ready_s >= deadlines.FACTS_AGE_S
-        launcher.is_current &= runner is not None and runner.is_reported
+        if runner is None or not runner.is_reported:
+            launcher.is_current = False
+            launcher.free_bytes -= runner.share.total_bytes if runner is not None else 0
 
 
 def _exit_text(exit_code: int) -> str:

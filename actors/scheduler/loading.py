@@ -2,6 +2,7 @@
 
 In order of preference: start it now; wait for memory that leaving runners give back; evict idle runners; start it
 with fewer slots; the same after waiting or evicting; alone on its host, with whatever fits; wait for busy runners.
+Among hosts where as much would have to be given up, the one goes first whose victims cost least together.
 A model that fits no host even when that host is empty is refused at once, before anything was evicted for it.
 """
 
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 
 from actors.messages.model import LoadOptions, ModelSpec
 from actors.scheduler.cache_settings import sized, with_cache
-from actors.scheduler.eviction import victims_in_order
+from actors.scheduler.eviction import reluctance, victims_in_order
 from actors.scheduler.memory import Room, Share, total
 from actors.scheduler.placement import NO_EXPERIENCE, Effort, Experience, Placement, least_bytes, placement_for
 from actors.scheduler.runner import Runner
@@ -111,28 +112,30 @@ def load_decision(question: LoadQuestion, hosts: Sequence[HostView]) -> Decision
     return best
 
 
-_AT_ONCE = (0, 0)
-_TOO_LARGE = 99
+_Rank = tuple[int, int, int, float]
+"""Lower is better: what is given up to make it fit; start, wait or evict; the worst and the cost of the victims."""
+_AT_ONCE: _Rank = (0, 0, 0, 0.0)
+_TOO_LARGE: _Rank = (99, 0, 0, 0.0)
 
 
-def _on_host(question: LoadQuestion, host: HostView, hosts: Sequence[HostView]) -> tuple[Decision, tuple[int, int]]:
-    """Give the best decision for one host and its rank, lower being better."""
+def _on_host(question: LoadQuestion, host: HostView, hosts: Sequence[HostView]) -> tuple[Decision, _Rank]:
+    """Give the best decision for one host and its rank."""
     for rank, effort in enumerate(() if question.known.must_be_alone else (Effort.WANTED, Effort.SQUEEZED)):
         decision = _with_effort(question, host, hosts, effort)
         if decision is not None:
-            n_victims = len(decision.victims) if isinstance(decision, Evict) else 0
-            cost = {Start: 0, Wait: 1, Evict: 2 + n_victims}[type(decision)]
-            return decision, (rank, cost)
+            kind = {Start: 0, Wait: 1, Evict: 2}[type(decision)]
+            victims = decision.victims if isinstance(decision, Evict) else ()
+            return decision, (rank, kind, max(map(reluctance, victims), default=0), sum(map(question.cost_s, victims)))
     if question.is_replica:
-        return Wait(), (_TOO_LARGE, 0)
+        return Wait(), _TOO_LARGE
     soon = host.room.plus(total(runner.share for runner in host.leaving))
     empty = soon.plus(total(runner.share for runner in host.staying if not runner.is_pinned))
     alone = question.placed(empty, Effort.ALONE)
     if alone is None:
         model = sized(question.model, question.settings)
         needed = least_bytes(model, question.options, empty, question.settings, question.known)
-        return TooLarge(needed, empty.total_bytes), (_TOO_LARGE, 0)
-    return _alone(question, host, alone), (2, 0)
+        return TooLarge(needed, empty.total_bytes), _TOO_LARGE
+    return _alone(question, host, alone), (2, 0, 0, 0.0)
 
 
 def _with_effort(

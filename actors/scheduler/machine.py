@@ -10,7 +10,7 @@ the epoch come in from outside, so a log of events replays to the same decisions
 ignored or answered, never raised; a broken invariant of our own raises `Bug`, and the process starts anew and learns
 its state from its peers.
 
-Costs: a heartbeat O(1); a grant O(log n) for n runners of its model; see `granting` and `providing`.
+Costs: a heartbeat O(1); a grant O(log n) for n that wait for its model; see `granting` and `providing`.
 Bound: `journal` keeps the last thousands of events, without payloads, and what is needed to replay them.
 """
 
@@ -156,6 +156,7 @@ class Scheduler:
         runner, launcher = world.runners.get(effect.peer), world.launchers.get(effect.peer)
         if runner is not None:
             runner.is_reachable = False
+            world.note_load(runner)
             job = world.jobs.get(message.job_id) if isinstance(message, Start) else None
             if job is not None and job.runner_id == effect.peer and job.life is JobLife.GRANTED:
                 take_back(world, runner, job, effect.payload)

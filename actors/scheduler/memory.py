@@ -13,7 +13,7 @@ import msgspec
 from actors.messages.model import HostFacts
 
 
-class Share(msgspec.Struct, frozen=True):
+class Share(msgspec.Struct, frozen=True, gc=False):
     """Memory that one runner takes or will take, on the host and on each device by its index."""
 
     host_bytes: int = 0
@@ -28,7 +28,7 @@ class Share(msgspec.Struct, frozen=True):
         return total((self, other))
 
 
-class Room(msgspec.Struct, frozen=True):
+class Room(msgspec.Struct, frozen=True, gc=False):
     """Memory that is free for one more runner."""
 
     host_bytes: int

@@ -100,7 +100,7 @@ def _models(world: World) -> list[ModelStatus]:
     known = [(key, record) for key, record in world.records.items() if key in world.fleets or record.n_deaths]
     return [
         ModelStatus(
-            name=record.name,
+            name=record.model.name,
             load_s=record.load_s,
             service_s=record.service_s,
             n_deaths=record.n_deaths,

@@ -29,7 +29,7 @@ class Launcher:
     room: Room | None = None
     """What is free there, promises not counted; None when that is to be computed anew."""
     free_bytes: int = 0
-    """The sum of that, on the host and its devices, as long as it is known."""
+    """About as much, to choose by: what was reported last, less what was placed there since, more what has ended."""
     credit: Share = field(default_factory=Share)
     """Shares of the runners that exited since its last report."""
     is_current: bool = False
@@ -37,6 +37,11 @@ class Launcher:
     is_draining: bool = False
     is_reachable: bool = True
     """False from an undelivered message to the next sign of life: nothing is placed there meanwhile."""
+
+    @property
+    def n_places(self) -> int:
+        """How many devices it has; a host without counts as one."""
+        return max(1, len(self.host.devices))
 
     @property
     def takes_runners(self) -> bool:

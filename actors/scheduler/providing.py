@@ -6,12 +6,14 @@ there is no room it stands in `world.unserved` and is asked again for each host 
 for all of them every `deadlines.TURN_S`.
 
 Costs: with up to `_ALL_HOSTS` hosts all are looked at, for a cluster the `_MOST_FREE` freest and those of the runners
-that are cheapest to evict among the `_LONGEST_IDLE` longest idle: so a load costs about the same for any number.
+that are cheapest to evict among the `_LONGEST_IDLE` longest idle: so a load costs about the same for any number, but
+for a sort of the hosts by what they have free.
 """
 
 import heapq
 from collections.abc import Iterable, Sequence
 from itertools import islice
+from operator import attrgetter
 
 from actors.errors import Draining, InsufficientMemory
 from actors.messages.model import LoadPlan
@@ -79,7 +81,7 @@ def max_loaded(world: World) -> int:
     """Give the bound on living runners."""
     if world.settings.max_loaded_models is not None:
         return world.settings.max_loaded_models
-    return sum(_LOADED_PER_DEVICE * max(1, len(each.host.devices)) for each in world.launchers.values())
+    return _LOADED_PER_DEVICE * world.n_places
 
 
 def core_demands(world: World, launcher: Launcher) -> dict[str, int | None]:
@@ -199,7 +201,7 @@ def _candidates(world: World) -> list[Launcher]:
     launchers = world.launchers
     if len(launchers) <= _ALL_HOSTS:
         return list(launchers.values())
-    freest = heapq.nlargest(_MOST_FREE, launchers.values(), key=lambda each: _free_bytes(world, each))
+    freest = sorted(launchers.values(), key=attrgetter("free_bytes"), reverse=True)[:_MOST_FREE]
     found = {each.launcher_id: each for each in freest}
     idle = (each for each in islice(world.idle.values(), _LONGEST_IDLE) if not each.is_permanent)
     for runner in heapq.nsmallest(_CHEAPEST, idle, key=world.eviction_cost_s):
@@ -236,10 +238,6 @@ def _idle_view(world: World, launcher: Launcher, key: str) -> HostView | None:
     return HostView(view.launcher_id, view.room.on_devices(idle), staying, view.leaving)
 
 
-def _free_bytes(world: World, launcher: Launcher) -> int:
-    return launcher.free_bytes if launcher.room is not None else _free_room(world, launcher).total_bytes
-
-
 def _free_room(world: World, launcher: Launcher) -> Room:
     if launcher.room is None:
         runners = _runners_on(world, launcher)
@@ -250,7 +248,6 @@ def _free_room(world: World, launcher: Launcher) -> Room:
             credit=launcher.credit,
             device_overhead_bytes=world.settings.gpu_overhead_bytes,
         )
-        launcher.free_bytes = launcher.room.total_bytes
     return launcher.room
 
 

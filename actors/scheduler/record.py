@@ -33,8 +33,8 @@ _MOST_OVERHEAD = 4
 class Record:
     """The record of one model. Owned by the core's table, which forgets the least recently used."""
 
-    name: str
-    weights_bytes: int
+    model: ModelSpec
+    """As it was described last."""
     load_s: float = 0.0
     """How long a load took; 0 while there was none."""
     service_s: float = 0.0
@@ -64,7 +64,7 @@ class Record:
     @property
     def usual_load_s(self) -> float:
         """How long a load takes, as far as known."""
-        return self.load_s or _GUESSED_LOAD_S + self.weights_bytes / _GUESSED_BYTES_PER_S
+        return self.load_s or _GUESSED_LOAD_S + self.model.weights_bytes / _GUESSED_BYTES_PER_S
 
     @property
     def n_deaths(self) -> int:
@@ -121,5 +121,5 @@ class Record:
             return None
         reason = self.last_failure.message if self.last_failure is not None else "unknown"
         return ModelSuspended(
-            self.name, reason=reason, n_deaths=self.n_deaths, again_in_s=self.opens_s - now_s
+            self.model.name, reason=reason, n_deaths=self.n_deaths, again_in_s=self.opens_s - now_s
         ).as_failure()

@@ -9,7 +9,7 @@ from actors.scheduler.states import RunnerLife, RunnerStep, next_runner_life
 from actors.settings import FOREVER_S
 
 
-class Holding(msgspec.Struct, frozen=True):
+class Holding(msgspec.Struct, frozen=True, gc=False):
     """What a runner holds of a job."""
 
     attempt: int
@@ -18,7 +18,7 @@ class Holding(msgspec.Struct, frozen=True):
     takes_slot: bool = True
 
 
-class Runner(msgspec.Struct, eq=False):
+class Runner(msgspec.Struct, eq=False, gc=False):
     """One runner. Owned by the core's runner table from `StartRunner` or its hello to its exit."""
 
     runner_id: str

@@ -2,12 +2,12 @@
 
 A gateway marks prompts at growing lengths (`Submit.prefixes`, shortest first). A job's marks are remembered with the
 runner that got it; the longest known mark of a later job tells where most of its prompt is cached. This is a guess: the
-runner may have forgotten. Bound: the `_REMEMBERED` marks used last.
+runner may have forgotten. Bound: `remembered`, with the `_REMEMBERED` marks used last.
 """
 
-from collections import OrderedDict
+from actors.scheduler.remembered import Remembered
 
-_REMEMBERED = 16_384
+_REMEMBERED = 8192
 
 
 class Warmth:
@@ -16,7 +16,7 @@ class Warmth:
     __slots__ = ("_runners",)
 
     def __init__(self) -> None:
-        self._runners: OrderedDict[tuple[str, int], str] = OrderedDict()
+        self._runners: Remembered[tuple[str, int], str] = Remembered(_REMEMBERED)
 
     def __len__(self) -> int:
         return len(self._runners)
@@ -32,7 +32,4 @@ class Warmth:
     def note(self, model_key: str, prefixes: tuple[int, ...], runner_id: str) -> None:
         """Remember who was given a prompt with these beginnings."""
         for mark in prefixes:
-            self._runners[model_key, mark] = runner_id
-            self._runners.move_to_end((model_key, mark))
-        while len(self._runners) > _REMEMBERED:
-            self._runners.popitem(last=False)
+            self._runners.note((model_key, mark), runner_id)

@@ -5,7 +5,7 @@ They mark what has changed (`woken`, `opened`, `touched`, `vacated`) and the cor
 that an event costs what it concerns and not the size of the cluster.
 
 Bounds: jobs ≤ waiting (`queue`) + slots of all runners; `ended_jobs`, `exited_runners` and `records` forget their
-oldest beyond `_REMEMBERED`; everything else is bounded by the number of living peers.
+oldest beyond some thousands; everything else is bounded by the number of living peers.
 """
 
 import logging
@@ -27,8 +27,9 @@ from actors.scheduler.memory import Share
 from actors.scheduler.peers import Gateway, Launcher
 from actors.scheduler.queue import WaitQueue
 from actors.scheduler.record import Record
+from actors.scheduler.remembered import Remembered
 from actors.scheduler.runner import Runner
-from actors.scheduler.states import JobStep, RunnerLife, RunnerStep
+from actors.scheduler.states import JobLife, JobStep, RunnerLife, RunnerStep
 from actors.scheduler.warmth import Warmth
 from actors.settings import Settings
 
@@ -50,6 +51,8 @@ class World:
     queue: WaitQueue
     gateways: dict[str, Gateway] = field(default_factory=dict)
     launchers: dict[str, Launcher] = field(default_factory=dict)
+    n_places: int = 0
+    """How many devices all launchers have together, hosts without counted as one."""
     runners: dict[str, Runner] = field(default_factory=dict)
     fleets: dict[str, Fleet] = field(default_factory=dict)
     """The same runners by the key of their model."""
@@ -68,10 +71,10 @@ class World:
     bodies: dict[str, tuple[bytes, ...]] = field(default_factory=dict)
     """Payloads by the id of their job, while that waits: a runner that was given the job holds its body."""
     alarms: Alarms = field(default_factory=Alarms)
-    ended_jobs: OrderedDict[str, int] = field(default_factory=OrderedDict)
+    ended_jobs: Remembered[str, int] = field(default_factory=lambda: Remembered(_REMEMBERED))
     """Attempt by job id, so that a late duplicate does not run again."""
-    exited_runners: OrderedDict[str, None] = field(default_factory=OrderedDict)
-    """So that a hello that was overtaken by its launcher's `RunnerExited` raises no ghost."""
+    exited_runners: Remembered[str, float] = field(default_factory=lambda: Remembered(_REMEMBERED))
+    """When they did, so that a hello that was overtaken by its launcher's `RunnerExited` raises no ghost."""
     is_settled: bool = False
     """False until what existed before this scheduler has reported; nothing is granted or loaded before."""
     heard_floor_s: float = 0.0
@@ -125,17 +128,12 @@ class World:
 
     def end_job(self, job: Job, step: JobStep) -> None:
         """Take the last step of a job and drop it from the table; the caller sends what the gateway is to know."""
+        if job.life is JobLife.QUEUED:
+            self.bodies.pop(job.job_id, None)
+            self.alarms.cancel(AlarmKind.QUEUE, job.job_id)
         job.step(step)
-        self.drop_job(job)
-
-    def drop_job(self, job: Job) -> None:
-        """Drop a job that has taken its last step."""
         del self.jobs[job.job_id]
-        self.bodies.pop(job.job_id, None)
-        self.alarms.cancel(AlarmKind.QUEUE, job.job_id)
-        self.ended_jobs[job.job_id] = job.attempt
-        if len(self.ended_jobs) > _REMEMBERED:
-            self.ended_jobs.popitem(last=False)
+        self.ended_jobs.note(job.job_id, job.attempt)
 
     def refuse(self, job: Job, failure: Failure) -> None:
         """End a waiting job with a failure that its gateway is told."""
@@ -172,6 +170,7 @@ class World:
         if launcher is not None:
             launcher.runner_ids[runner.runner_id] = None
             launcher.room, launcher.is_current = None, False
+            launcher.free_bytes -= runner.share.total_bytes
             self.touched[launcher.launcher_id] = None
 
     def step_runner(self, runner: Runner, step: RunnerStep) -> None:
@@ -209,8 +208,10 @@ class World:
         if launcher is not None:
             launcher.runner_ids.pop(runner.runner_id, None)
             launcher.is_current = False
+            given_back = _given_back(runner) if runner.is_reported else runner.share
+            launcher.free_bytes += given_back.total_bytes
             if runner.is_reported:
-                launcher.credit += _given_back(runner)
+                launcher.credit += given_back
             self.touched[launcher.launcher_id] = None
         self.wake(runner.model.key)
         self.must_replan |= self.settings.max_loaded_models is not None
@@ -219,10 +220,17 @@ class World:
         """Give the record of a model, begun if need be."""
         record = self.records.get(model.key)
         if record is None:
-            record = self.records[model.key] = Record(model.name, model.weights_bytes)
+            record = self.records[model.key] = Record(model)
             if len(self.records) > _REMEMBERED:
                 self.records.popitem(last=False)
         return record
+
+    def known(self, model: ModelSpec) -> ModelSpec:
+        """Give the one copy of a model's description that all jobs share: it came with each of them anew."""
+        record = self.record(model)
+        if record.model != model:
+            record.model = model
+        return record.model
 
     def fleet(self, model_key: str) -> Fleet:
         """Look at the runners of a model; an empty fleet is not to be changed."""
@@ -234,9 +242,7 @@ class World:
 
     def remember_exit(self, runner_id: str) -> None:
         """Remember an exited runner's id."""
-        self.exited_runners[runner_id] = None
-        if len(self.exited_runners) > _REMEMBERED:
-            self.exited_runners.popitem(last=False)
+        self.exited_runners.note(runner_id, self.now_s)
 
     def launcher_of(self, runner: Runner) -> Launcher | None:
         """Give the launcher of a runner, if it is connected."""

@@ -1,19 +1,17 @@
 """A simulated cluster around the scheduler's core: hosts with devices, runners that load and answer, clients that ask.
 
 Discrete events on a clock of its own; everything random comes from one seed. Peers behave like the real ones: they beat
-every second, launchers report what their devices have free, a drained runner ends when it is empty. Time is measured in
-the core's calls alone, as processor time of this thread.
+every second, launchers report what their devices have free, a drained runner ends when it is empty. What the core costs
+is measured elsewhere, from the events that a simulation leaves in a file (`recorded_events`).
 """
 
 import dataclasses
-import gc
 import heapq
 import itertools
 import random
-import time
 from collections import deque
-from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from actors.messages.gateway_to_scheduler import GatewayBeat, GatewayHello, JobKind, Submit
 from actors.messages.launcher_to_scheduler import LauncherBeat, LauncherHello, RunnerExited
@@ -22,11 +20,11 @@ from actors.messages.runner_to_scheduler import JobEnded, Outcome, RunnerBeat, R
 from actors.messages.scheduler_to_gateway import Granted, Refused
 from actors.messages.scheduler_to_launcher import KillRunner, StartRunner
 from actors.messages.scheduler_to_runner import Drain, Start
-from actors.scheduler.__main__ import collect_rarely
 from actors.scheduler.events import Event, Note, Received, Send, Tick, Undelivered
 from actors.scheduler.machine import Scheduler
 from actors.scheduler.world import Eviction
 from actors.settings import Settings
+from tests.benchmarks.recorded_events import BODY, is_decision, write
 
 GIB = 1 << 30
 DEVICE_BYTES = 24 * GIB
@@ -62,23 +60,14 @@ class Outcomes:
     """What a run gave."""
 
     n_decisions: int = 0
-    """Grants, loads, evictions and refusals."""
-    n_events: int = 0
+    """Grants, loads, evictions and refusals, until the last job has come."""
     n_loads: int = 0
     n_reloads: int = 0
     """Loads of a model that had been loaded before and was evicted since."""
     reload_s: float = 0.0
     n_refused: int = 0
     most_runners: int = 0
-    core_s: float = 0.0
-    longest_s: float = 0.0
-    """The longest that one event took."""
     waits_s: list[float] = dataclasses.field(default_factory=list)
-
-    @property
-    def decisions_per_s(self) -> float:
-        """Decisions per second of processor time."""
-        return self.n_decisions / self.core_s
 
 
 @dataclasses.dataclass(slots=True)
@@ -114,27 +103,21 @@ def models_of(workload: Workload) -> list[ModelSpec]:
 class Simulation:
     """One run of a workload under one eviction policy."""
 
-    def __init__(self, workload: Workload, eviction: Eviction) -> None:
-        settings = Settings(
-            run_dir=Path("/run/simulated"),
-            scheduler_endpoint="ipc:///run/simulated/s",
-            num_parallel=workload.n_slots,
-            max_queue=100_000,
-            context_length=2048,
-        )
+    def __init__(self, workload: Workload, eviction: Eviction, events: BinaryIO | None = None) -> None:
         self.now_s = 0.0
         self.outcomes = Outcomes()
         self._workload = workload
         self._source = random.Random(workload.seed)  # noqa: S311 - a simulation shall repeat itself
-        self._core = Scheduler(epoch="e", settings=settings, now_s=0.0)
+        self._core = Scheduler(epoch="e", settings=settings_for(workload), now_s=0.0)
         self._core.world.eviction = eviction
+        self._events = events
         self._due: list[tuple[float, int, Event]] = []
         self._numbers = itertools.count()
         self._runners: dict[str, _SimulatedRunner] = {}
         self._used: dict[str, dict[int, int]] = {}
         self._arrivals: dict[str, float] = {}
         self._seen: set[str] = set()
-        self._n_answered = 0
+        self._n_arrived = self._n_answered = 0
         self._deadline_s = 0.0
 
     def run(self) -> Outcomes:
@@ -149,21 +132,14 @@ class Simulation:
                 _BEAT_S * self._source.random(), Received(launcher_id, LauncherBeat(host=self._facts(launcher_id)))
             )
         for arrives_s, submit in self._jobs():
-            heapq.heappush(self._due, (arrives_s, next(self._numbers), Received("gw", submit, (b"body",))))
-        thresholds = gc.get_threshold()
-        gc.collect()
-        collect_rarely()  # as the scheduler's process does
-        try:
-            while self._n_answered < self._workload.n_jobs:
-                arrives_s, _, event = heapq.heappop(self._due)
-                while self._deadline_s < arrives_s:
-                    self.now_s = max(self.now_s, self._deadline_s)
-                    self._happen(Tick())
-                self.now_s = arrives_s
-                self._meet(event)
-        finally:
-            gc.set_threshold(*thresholds)
-            gc.unfreeze()
+            heapq.heappush(self._due, (arrives_s, next(self._numbers), Received("gw", submit, BODY)))
+        while self._n_answered < self._workload.n_jobs:
+            arrives_s, _, event = heapq.heappop(self._due)
+            while self._deadline_s < arrives_s:
+                self.now_s = max(self.now_s, self._deadline_s)
+                self._happen(Tick())
+            self.now_s = arrives_s
+            self._meet(event)
         return self.outcomes
 
     def _jobs(self) -> list[tuple[float, Submit]]:
@@ -195,6 +171,7 @@ class Simulation:
             sender, message = event.sender, event.message
             if isinstance(message, Submit):
                 self._arrivals[message.job_id] = self.now_s
+                self._n_arrived += 1
             elif sender in self._used and isinstance(message, LauncherBeat):
                 event = Received(sender, LauncherBeat(host=self._facts(sender)))
                 self._later(_BEAT_S, event)
@@ -228,13 +205,12 @@ class Simulation:
         events = deque([event])
         while events:
             event = events.popleft()
-            began_ns = time.thread_time_ns()
+            is_counted = self._n_arrived < self._workload.n_jobs  # what runs empty decides nothing, but beats
+            if self._events is not None and is_counted:
+                write(self._events, event, self.now_s)
             effects = self._core.handle(event, self.now_s)
             self._deadline_s = self._core.next_deadline()
-            took_s = (time.thread_time_ns() - began_ns) * 1e-9
-            self.outcomes.core_s += took_s
-            self.outcomes.longest_s = max(self.outcomes.longest_s, took_s)
-            self.outcomes.n_events += 1
+            self.outcomes.n_decisions += is_counted and sum(is_decision(each) for each in effects)
             for effect in effects:
                 if not isinstance(effect, Note) and not self._takes(effect):
                     events.append(Undelivered(effect))
@@ -244,19 +220,15 @@ class Simulation:
         message, outcomes = effect.message, self.outcomes
         match message:
             case Granted():
-                outcomes.n_decisions += 1
                 outcomes.waits_s.append(self.now_s - self._arrivals.pop(message.job_id))
             case Refused():
-                outcomes.n_decisions += 1
                 outcomes.n_refused += 1
                 self._n_answered += 1
             case StartRunner():
-                outcomes.n_decisions += 1
                 self._start(effect.peer, message)
             case KillRunner():
                 self._end(message.runner_id)
             case Drain():
-                outcomes.n_decisions += 1
                 self._runners[effect.peer].state = RunnerState.DRAINING
                 self._end_if_drained(effect.peer)
             case Start() if effect.peer in self._runners:
@@ -317,21 +289,17 @@ def _devices_of(plan: LoadPlan) -> tuple[int, ...]:
     return split or (plan.main_gpu or 0,)
 
 
-def simulate(workload: Workload, eviction: Eviction) -> Outcomes:
-    """Run a workload."""
-    return Simulation(workload, eviction).run()
+def simulate(workload: Workload, eviction: Eviction, events: BinaryIO | None = None) -> Outcomes:
+    """Run a workload, and keep all that happens to the core in a file."""
+    return Simulation(workload, eviction, events).run()
 
 
-def together(runs: Sequence[Outcomes]) -> Outcomes:
-    """Add up what several runs gave."""
-    whole = Outcomes(most_runners=max(each.most_runners for each in runs), longest_s=max(r.longest_s for r in runs))
-    for each in runs:
-        whole.n_decisions += each.n_decisions
-        whole.n_events += each.n_events
-        whole.n_loads += each.n_loads
-        whole.n_reloads += each.n_reloads
-        whole.reload_s += each.reload_s
-        whole.n_refused += each.n_refused
-        whole.core_s += each.core_s
-        whole.waits_s += each.waits_s
-    return whole
+def settings_for(workload: Workload) -> Settings:
+    """Give the scheduler's settings."""
+    return Settings(
+        run_dir=Path("/run/simulated"),
+        scheduler_endpoint="ipc:///run/simulated/s",
+        num_parallel=workload.n_slots,
+        max_queue=100_000,
+        context_length=2048,
+    )

@@ -3,7 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
-from actors.scheduler.eviction import least_recently_used, reload_cost_s, victims_in_order
+from actors.scheduler.eviction import least_recently_used, reload_cost_s, reluctance, victims_in_order
 from actors.scheduler.memory import Share
 from actors.scheduler.record import Record
 from actors.scheduler.runner import Holding, Runner
@@ -36,7 +36,7 @@ def order(runners: list[Runner], *, may_be_busy: bool = False, **costs_s: float)
 
 def used_record(*, n_uses: int = 1, weights_bytes: int = GIB, load_s: float = 1.0) -> Record:
     """Make the record of a model that was used so often at second 0."""
-    record = Record("m", weights_bytes)
+    record = Record(model(weights_bytes=weights_bytes))
     record.loaded(load_s)
     for _ in range(n_uses):
         record.used(0.0)
@@ -92,6 +92,13 @@ def test_cost_sinks_with_idleness_other_runners_and_a_near_end() -> None:
     assert reload_cost_s(runner("a", keep_alive_s=1e4), used_record(), 1, 900.0) < dear
     assert reload_cost_s(runner("a", keep_alive_s=1e4), used_record(), 2, 10.0) == pytest.approx(dear / 2)
     assert reload_cost_s(runner("a", keep_alive_s=11.0), used_record(), 1, 10.0) < dear / 50
+
+
+def test_reluctance_ranks_what_may_go() -> None:
+    """Idle ones go before those that were asked to stay, and these before busy ones."""
+    busy = runner("a")
+    busy.held["job"] = Holding(1, 0.0)
+    assert [reluctance(each) for each in (runner("b"), runner("c", keep_alive_s=FOREVER_S), busy)] == [0, 1, 2]
 
 
 def test_least_recently_used_costs_the_less_the_longer_idle() -> None:

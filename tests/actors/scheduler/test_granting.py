@@ -187,6 +187,23 @@ def test_load_on_several_hosts_prefers_one_that_needs_no_eviction() -> None:
     assert [send.peer for send in stage.sends if send.message in stage.started()] == ["empty"]
 
 
+def test_load_on_several_full_hosts_takes_the_one_whose_victim_is_cheapest() -> None:
+    """Not the first with as few victims: the model that is used often stays."""
+    stage = Stage(max_loaded_models=9)
+    stage.gateway()
+    often, rarely, third = (model(name, weights_bytes=9 * GIB) for name in ("often", "rarely", "third"))
+    stage.launcher("first")
+    used = stage.run_model(often)
+    stage.launcher("second")
+    unused = stage.run_model(rarely)
+    for number in range(4):
+        stage.submit(f"job-{number}", often)
+        stage.finish(used, f"job-{number}")
+    stage.submit("job", third)
+    assert stage.runner(used).life is RunnerLife.READY
+    assert stage.runner(unused).life is RunnerLife.DRAINING
+
+
 # Options.
 
 

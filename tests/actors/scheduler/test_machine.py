@@ -100,8 +100,8 @@ def test_memory_of_what_ended_is_bounded(stage: Stage) -> None:
     for number in range(4200):
         stage.submit(str(number))
         stage.finish(runner_id, str(number))
-    assert len(stage.core.world.exited_runners) == 4096
-    assert len(stage.core.world.ended_jobs) == 4096
+    assert 4096 <= len(stage.core.world.exited_runners) <= 2 * 4096
+    assert 4096 <= len(stage.core.world.ended_jobs) <= 2 * 4096
 
 
 def test_every_message_has_a_listener() -> None:

@@ -1,0 +1,93 @@
+"""What happened to a scheduler's core, in a file, and what it costs the core to take it all again.
+
+The simulation writes the file; a fresh process reads it, message by message, decodes each as the scheduler's actor does
+and hands it to a core. So neither the simulation's time nor its memory, which would take the processor's caches, is
+among the core's. Time is counted in the core's calls alone, as processor time of this thread, the garbage collector
+set as in the scheduler's process.
+"""
+
+import dataclasses
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from actors.codec import Codec
+from actors.messages.gateway_to_scheduler import FromGateway, Submit
+from actors.messages.launcher_to_scheduler import FromLauncher
+from actors.messages.runner_to_scheduler import FromRunner
+from actors.messages.scheduler_to_gateway import Granted, Refused
+from actors.messages.scheduler_to_launcher import StartRunner
+from actors.messages.scheduler_to_runner import Drain
+from actors.scheduler.__main__ import collect_rarely
+from actors.scheduler.events import Effect, Event, Received, Send, Tick, Undelivered
+from actors.scheduler.machine import Scheduler
+from actors.settings import Settings
+
+DECISIONS = (Granted, Refused, StartRunner, Drain)
+BODY = (b"body",)
+_LENGTH_BYTES = 4
+
+_encode = msgspec.msgpack.Encoder().encode
+_codec: Codec[tuple[float, str, FromGateway | FromLauncher | FromRunner | None]] = Codec(
+    tuple[float, str, FromGateway | FromLauncher | FromRunner | None]
+)
+
+
+@dataclasses.dataclass(slots=True)
+class Costs:
+    """What some runs cost the core."""
+
+    n_decisions: int = 0
+    """Grants, loads, evictions and refusals."""
+    n_events: int = 0
+    core_s: float = 0.0
+    longest_s: float = 0.0
+    """The longest that one event took."""
+
+    @property
+    def decisions_per_s(self) -> float:
+        """Decisions per second of processor time."""
+        return self.n_decisions / self.core_s
+
+
+def write(file: BinaryIO, event: Event, now_s: float) -> None:
+    """Add an event."""
+    if isinstance(event, Undelivered):
+        raise TypeError("a simulated message was not delivered")
+    row = _encode((now_s, event.sender, event.message) if isinstance(event, Received) else (now_s, "", None))
+    file.write(len(row).to_bytes(_LENGTH_BYTES))
+    file.write(row)
+
+
+def replayed(paths: list[Path], settings: Settings) -> Costs:
+    """Hand the events of each file to a core of its own."""
+    collect_rarely()
+    costs = Costs()
+    for path in paths:
+        core = Scheduler(epoch="e", settings=settings, now_s=0.0)
+        for event, now_s in _events(path):
+            began_ns = time.thread_time_ns()
+            effects = core.handle(event, now_s)
+            core.next_deadline()
+            took_s = (time.thread_time_ns() - began_ns) * 1e-9
+            costs.core_s += took_s
+            costs.longest_s = max(costs.longest_s, took_s)
+            costs.n_events += 1
+            costs.n_decisions += sum(is_decision(each) for each in effects)
+    return costs
+
+
+def is_decision(effect: Effect) -> bool:
+    """True iff this is what decisions are counted by."""
+    return isinstance(effect, Send) and isinstance(effect.message, DECISIONS)
+
+
+def _events(path: Path) -> Iterator[tuple[Event, float]]:
+    with path.open("rb") as file:
+        while length := file.read(_LENGTH_BYTES):
+            now_s, sender, message = _codec.decode_body(file.read(int.from_bytes(length)))
+            payload = BODY if isinstance(message, Submit) else ()
+            yield (Tick() if message is None else Received(sender, message, payload)), now_s
