@@ -60,7 +60,7 @@ class Outcomes:
     """What a run gave."""
 
     n_decisions: int = 0
-    """Grants, loads, evictions and refusals, until the last job has come."""
+    """Grants, loads, evictions and refusals."""
     n_loads: int = 0
     n_reloads: int = 0
     """Loads of a model that had been loaded before and was evicted since."""
@@ -117,7 +117,7 @@ class Simulation:
         self._used: dict[str, dict[int, int]] = {}
         self._arrivals: dict[str, float] = {}
         self._seen: set[str] = set()
-        self._n_arrived = self._n_answered = 0
+        self._n_answered = 0
         self._deadline_s = 0.0
 
     def run(self) -> Outcomes:
@@ -171,7 +171,6 @@ class Simulation:
             sender, message = event.sender, event.message
             if isinstance(message, Submit):
                 self._arrivals[message.job_id] = self.now_s
-                self._n_arrived += 1
             elif sender in self._used and isinstance(message, LauncherBeat):
                 event = Received(sender, LauncherBeat(host=self._facts(sender)))
                 self._later(_BEAT_S, event)
@@ -205,12 +204,11 @@ class Simulation:
         events = deque([event])
         while events:
             event = events.popleft()
-            is_counted = self._n_arrived < self._workload.n_jobs  # what runs empty decides nothing, but beats
-            if self._events is not None and is_counted:
+            if self._events is not None:
                 write(self._events, event, self.now_s)
             effects = self._core.handle(event, self.now_s)
             self._deadline_s = self._core.next_deadline()
-            self.outcomes.n_decisions += is_counted and sum(is_decision(each) for each in effects)
+            self.outcomes.n_decisions += sum(is_decision(each) for each in effects)
             for effect in effects:
                 if not isinstance(effect, Note) and not self._takes(effect):
                     events.append(Undelivered(effect))
