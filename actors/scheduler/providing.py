@@ -73,7 +73,9 @@ def is_deep(world: World, key: str) -> bool:
     left = line.n_generations - fleet.n_loading * per_runner
     if left < per_runner:
         return False
-    record = world.records[key]
+    record = world.records.get(key)
+    if record is None:  # forgotten: so many other models came since
+        return False
     return left * record.usual_s > record.usual_load_s * per_runner * (fleet.n_ready + fleet.n_loading)
 
 

@@ -223,6 +223,8 @@ class World:
             record = self.records[model.key] = Record(model)
             if len(self.records) > _REMEMBERED:
                 self.records.popitem(last=False)
+        else:
+            self.records.move_to_end(model.key)
         return record
 
     def known(self, model: ModelSpec) -> ModelSpec:

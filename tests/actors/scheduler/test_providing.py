@@ -297,3 +297,14 @@ def test_load_that_fits_no_host_of_a_large_cluster_is_refused() -> None:
     stage.submit("job", model("huge", weights_bytes=20 * GIB))
     [refused] = stage.sent("gw", Refused)
     assert refused.failure.code == "insufficient_memory"
+
+
+def test_record_of_a_model_in_use_outlives_thousands_of_others(stage: Stage) -> None:
+    """What is known of models is forgotten by use: the first that came is still known after 5,000 others."""
+    world = stage.core.world
+    world.record(model("used")).served(8.0)
+    for number in range(5000):
+        world.record(model(f"other-{number}"))
+        world.record(model("used"))
+    assert world.record(model("used")).usual_s == 8.0
+    assert len(world.records) < 5000
