@@ -56,8 +56,9 @@ def run(arena: Arena, effort: Effort) -> Section:
         _rate(arena, each, kind, next(numbers))  # compiles, once
     for number in range(effort.rounds):
         progress(f"{NAME}: round {number + 1} of {effort.rounds}")
-        for _, each, kind in itertools.product(range(effort.formats), contenders, _KINDS):
-            rates[each.name, kind].append(_rate(arena, each, kind, next(numbers)))
+        for pair, each in itertools.product(range(effort.formats), contenders):
+            for kind in _KINDS if pair % 2 == 0 else _KINDS[::-1]:
+                rates[each.name, kind].append(_rate(arena, each, kind, next(numbers)))
     shares = {each.name: _share(rates[each.name, "schema"], rates[each.name, "free"]) for each in contenders}
     return Section(
         name=NAME,

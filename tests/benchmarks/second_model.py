@@ -1,7 +1,7 @@
 """A second model loads while the first one streams: what does the stream notice?
 
 The second model is the first one's file under another `general.name`, because a server that sees the same file twice
-would share one runner.
+would share one runner. The stream goes without speculation, whose drafts come in bursts.
 """
 
 import itertools
@@ -18,9 +18,11 @@ from tests.benchmarks.answers import Answer, read_answer
 from tests.benchmarks.arena import Arena
 from tests.benchmarks.effort import Effort
 from tests.benchmarks.errors import NotMeasured
+from tests.benchmarks.llamactor import MODEL
 from tests.benchmarks.load import LoadOrder, LoadRecord
 from tests.benchmarks.numbers import ms, percentile
 from tests.benchmarks.progress import progress
+from tests.benchmarks.requests import chat_request
 from tests.benchmarks.results import Section, Table, at_most
 
 NAME = "second-model"
@@ -54,8 +56,10 @@ def run(arena: Arena, effort: Effort) -> Section:
     found: list[Gaps] = []
     for number in range(effort.rounds):
         progress(f"{NAME}: {number + 1} of {effort.rounds}")
-        found.append(_measure(arena, effort))
-        arena.llamactor.unload(_SECOND)
+        try:
+            found.append(_measure(arena, effort))
+        finally:
+            arena.llamactor.unload(_SECOND)
     ratio = statistics.median(gaps.ratio for gaps in found)
     return Section(
         name=NAME,
@@ -90,7 +94,14 @@ def _table(found: list[Gaps]) -> Table:
 
 
 def _measure(arena: Arena, effort: Effort) -> Gaps:
-    request = arena.request(arena.ours, n_tokens=effort.second_model_tokens)
+    request = chat_request(
+        arena.ours.api,
+        port=arena.llamactor.port,
+        model=MODEL,
+        prompt=next(arena.prompts),
+        n_tokens=effort.second_model_tokens,
+        more={"options": {"draft_num_predict": 0}},
+    )
     order = LoadOrder(arena.llamactor.port, ((request,),), _TIMEOUT_S)
     with subprocess.Popen(
         [sys.executable, "-m", "tests.benchmarks.load"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
