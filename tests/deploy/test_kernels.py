@@ -155,7 +155,7 @@ def test_products_have_the_bits_of_the_dot_product(
 
 @pytest.mark.skipif(
     not build_from().kernels or platform.machine() != "x86_64" or not sys.platform.startswith("linux"),
-    reason="our kernels are for x86-64 under Linux",
+    reason="built without our kernels, which are for x86-64 under Linux",
 )
 def test_kernels_are_linked_in() -> None:
     """The build took our kernels along: one that lost them would pass every other test, more slowly."""
