@@ -27,7 +27,7 @@ PARENT_PID = "LLAMACTOR_PARENT_PID"
 """Names the process whose end the receiver shall not survive; set by whoever starts it, for it alone."""
 
 _PR_SET_PDEATHSIG = 1
-_COLLECTED_AFTER = (10_000, 20, 20)
+_COLLECTED_AFTER = (10_000, 20)
 """Objects made beyond those freed until the youngest are looked through, and how often that is until older ones are."""
 _SERVICE_MANAGER = {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"}
 """What systemd told this process alone."""
@@ -38,14 +38,15 @@ def set_title(text: str) -> None:
     setproctitle.setproctitle(f"llamactor: {text.removeprefix('llamactor: ')}")
 
 
-def spare_collector() -> None:
+def spare_collector(*, oldest_after: int = 20) -> None:
     """Have the garbage collector leave alone what there is, and look through the rest less often.
 
     For a process that has its imports done: what these made stays anyway, and to look through it takes tens of
-    milliseconds, in which no request goes on.
+    milliseconds, in which no request goes on. The oldest are looked through each `oldest_after`th time that older ones
+    are.
     """
     gc.freeze()
-    gc.set_threshold(*_COLLECTED_AFTER)
+    gc.set_threshold(*_COLLECTED_AFTER, oldest_after)
 
 
 def die_with_parent() -> None:

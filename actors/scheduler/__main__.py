@@ -1,6 +1,5 @@
 """`python -m actors.scheduler`: the scheduler as a process of its own."""
 
-import gc
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -9,7 +8,7 @@ import trio
 
 from actors.errors import LlamactorError
 from actors.log import configure_logging
-from actors.process import die_with_parent, set_title
+from actors.process import die_with_parent, set_title, spare_collector
 from actors.scheduler.actor import run_scheduler
 from actors.settings import Settings, settings_from
 from actors.transport import flush
@@ -37,8 +36,7 @@ def collect_rarely() -> None:
     The core makes no cycles (a test holds this), and a full collection walks all that it knows, hundreds of
     milliseconds beside 1,000 runners. What trio leaves behind is young when it is collected.
     """
-    gc.freeze()
-    gc.set_threshold(10_000, 20, 1_000)
+    spare_collector(oldest_after=1_000)
 
 
 async def _run(settings: Settings) -> None:
