@@ -95,7 +95,7 @@ class Engine:
         """Have all slots, with `num_ctx` tokens each, at once; running jobs keep their cells.
 
         Raises:
-            LoadFailed: there is no memory for it.
+            LoadFailed, DecodeFailed: as `GrowingContext.grow`.
         """
         self._context.grow(self._slots, num_ctx=num_ctx, n_slots=self._plan.n_slots)
 

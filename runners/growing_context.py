@@ -48,7 +48,7 @@ class GrowingContext:
         """Have a cache of so many slots that hold so many tokens each.
 
         Raises:
-            LoadFailed: there is no memory for it.
+            LoadFailed, DecodeFailed: as `grow`.
         """
         num_ctx, enough = self.now.num_ctx, self.now.n_slots
         if n_tokens > num_ctx:
