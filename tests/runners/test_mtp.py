@@ -11,7 +11,7 @@ from runners.jobs import PreparedJob, Shift
 from runners.llama.binding import start_backend
 from runners.speculate import StepCosts
 from runners.tier import Tier
-from tests.support.engine_bench import GREEDY, Bench
+from tests.support.engine_bench import Bench, greedy_job
 from tests.support.llama_server import llama_server
 from tests.support.oracle import GreedyAnswer, greedy_answer
 from tests.support.tiny_text import write_predicting
@@ -45,14 +45,7 @@ def opened(tmp_path: Path, tiny_gguf: Path) -> Iterator[Opener]:
 
 def job(name: str, prompt: list[int]) -> PreparedJob:
     """Prepare a greedy answer."""
-    return PreparedJob(
-        ref=JobRef(name, 1, "gw"),
-        prompt=prompt,
-        sampling=GREEDY,
-        max_new_tokens=N_TOKENS,
-        stop=(),
-        return_context=False,
-    )
+    return greedy_job(name, prompt, n_tokens=N_TOKENS)
 
 
 def expected(path: Path, prompt: list[int]) -> GreedyAnswer:

@@ -15,7 +15,7 @@ from runners.llama.binding import start_backend
 from runners.llama.layout import LLAMA_CPPS
 from runners.saved import SavedSequences
 from runners.tier import Tier
-from tests.support.engine_bench import GREEDY, Bench
+from tests.support.engine_bench import Bench, greedy_job
 from tests.support.llama_server import llama_server
 from tests.support.oracle import greedy_answer
 from tests.support.tiny_text import write_falcon_h1, write_mamba
@@ -52,14 +52,7 @@ def tier(folder: Path) -> Tier:
 
 def job(name: str, prompt: list[int]) -> PreparedJob:
     """Prepare a greedy answer."""
-    return PreparedJob(
-        ref=JobRef(name, 1, "gw"),
-        prompt=prompt,
-        sampling=GREEDY,
-        max_new_tokens=N_TOKENS,
-        stop=(),
-        return_context=False,
-    )
+    return greedy_job(name, prompt, n_tokens=N_TOKENS)
 
 
 def run(bench: Bench, *jobs: PreparedJob) -> None:

@@ -18,6 +18,18 @@ from runners.tier import Tier
 GREEDY = SamplingOptions(temperature=0)
 
 
+def greedy_job(name: str, prompt: list[int], *, n_tokens: int, stop: tuple[str, ...] = ()) -> PreparedJob:
+    """Prepare a greedy answer to a prompt of tokens."""
+    return PreparedJob(
+        ref=JobRef(name, 1, "gw"),
+        prompt=prompt,
+        sampling=GREEDY,
+        max_new_tokens=n_tokens,
+        stop=stop,
+        return_context=False,
+    )
+
+
 class Bench:
     """An engine on the test's own thread, and everything that it said."""
 
@@ -43,14 +55,7 @@ class Bench:
     def job(self, name: str, text: str, *, n_tokens: int, stop: tuple[str, ...] = ()) -> PreparedJob:
         """Prepare a chat turn."""
         chat = f"<|im_start|>user\n{text}<|im_end|>\n<|im_start|>assistant\n"
-        return PreparedJob(
-            ref=JobRef(name, 1, "gw"),
-            prompt=self.model.tokenize(chat, add_special=True),
-            sampling=GREEDY,
-            max_new_tokens=n_tokens,
-            stop=stop,
-            return_context=False,
-        )
+        return greedy_job(name, self.model.tokenize(chat, add_special=True), n_tokens=n_tokens, stop=stop)
 
     def run(self) -> int:
         """Step until nothing is left to do; return the number of steps."""
