@@ -3,6 +3,7 @@
 import collections
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -55,7 +56,9 @@ class DecodeLoop:
         start_backend()
         self._admission = Admission()
         self._outbox = Outbox(publisher.send)
-        self._model = Model(assignment.model.weights_path, assignment.plan, on_load)
+        with ThreadPoolExecutor(1, thread_name_prefix="kv-opener") as beside:
+            opening = beside.submit(_tier_of, assignment, publisher.wake)
+            self._model = Model(assignment.model.weights_path, assignment.plan, on_load)
         try:
             self._engines = Engines(
                 self._model,
@@ -63,7 +66,7 @@ class DecodeLoop:
                 self._outbox,
                 self._ended,
                 is_embedding=assignment.model.is_embedding,
-                tier=_tier_of(assignment, publisher.wake),
+                tier=opening.result(),
                 adapters=assignment.model.adapters,
                 draft_path=assignment.model.draft_path,
             )
@@ -190,4 +193,6 @@ def _tier_of(assignment: Assignment, on_read: Callable[[], None]) -> Tier:
         return Tier(memory_bytes=0)
     identity = f"{model.key} slots={plan.n_slots} llama.cpp={build()}"
     disk = SavedSequences(Path(given.folder), identity, limit_bytes=given.disk_bytes) if given.folder else None
-    return Tier(memory_bytes=given.memory_bytes, disk=disk, on_read=on_read)
+    tier = Tier(memory_bytes=given.memory_bytes, disk=disk, on_read=on_read)
+    tier.read_latest()
+    return tier

@@ -5,7 +5,8 @@ goes first: from memory to disk, from disk for good. A sequence that continues a
 
 The disk has threads of its own. To the writer the decode thread hands bytes, and drops them when it is behind; a file
 is removed for its successor when that is written. The reader fetches and checks what a slot waits for: at most one
-sequence a slot, and one for all slots that wait for the same.
+sequence a slot, and one for all slots that wait for the same. While a model loads it fetches the sequence used last,
+which is most likely what the first prompt continues; that is held until the first prompt is looked up.
 """
 
 import collections
@@ -75,6 +76,7 @@ class Tier:
         self._readings: weakref.WeakValueDictionary[Kept, Reading] = weakref.WeakValueDictionary()
         self._to_read: queue.SimpleQueue[Reading | None] = queue.SimpleQueue()
         self._reader: threading.Thread | None = None
+        self._ahead: Reading | None = None
         for path, head in disk.heads() if disk else ():
             self._add(Kept(head.tokens, head.adapters, Layout(*head.layout), None, path))
 
@@ -91,7 +93,10 @@ class Tier:
     def find(self, prompt: Sequence[int], adapters: AdapterSet) -> tuple[Kept, int] | None:
         """Find the sequence that shares the longest prefix with a prompt, and say how many tokens that is."""
         tree = self._trees.get(adapters)
-        return tree.longest(prompt) if tree is not None else None
+        found = tree.longest(prompt) if tree is not None else None
+        if self._ahead is not None and (found is None or found[0] is not self._ahead.kept):
+            self._ahead = None
+        return found
 
     def wants(self, tokens: Sequence[int], adapters: AdapterSet) -> bool:
         """Tell whether keeping a sequence would spare anything later."""
@@ -114,6 +119,15 @@ class Tier:
             oldest = next(one for one in self._kept if one.cells is not None)
             self._to_disk(oldest)
 
+    def read_latest(self) -> None:
+        """Have the sequence that was used last fetched before a prompt asks for it, if memory may take it."""
+        latest = next(reversed(self._kept), None)
+        if latest is None or latest.path is None:
+            return
+        with contextlib.suppress(OSError):  # it is gone, as whoever needs it will find
+            if latest.path.stat().st_size <= self._memory_bytes:
+                self._ahead = self._ask_reader(latest)
+
     def cells(self, kept: Kept, reading: Reading | None = None) -> bytes | Reading | None:
         """Give a sequence's cells and count that as a use.
 
@@ -124,13 +138,18 @@ class Tier:
         Returns:
             What to wait for where they come from the disk; None when that has lost them.
         """
+        ahead, self._ahead = self._ahead, None
+        if reading is None and ahead is not None and ahead.kept is kept:
+            if not ahead.is_done:
+                return ahead
+            reading = ahead
         cells = kept.cells
         if kept.path is not None and (unwritten := self._writing.get(kept.path)) is not None:
             cells = unwritten.cells
         elif cells is None and reading is not None and reading.kept is kept:
             cells = reading.cells
         elif cells is None:
-            return self._read_ahead(kept)
+            return self._ask_reader(kept)
         if cells is None:
             self._forget(kept, with_file=True)
         else:
@@ -182,7 +201,7 @@ class Tier:
         else:
             self._add(dataclasses.replace(kept, cells=None, path=path, replaces=()))
 
-    def _read_ahead(self, kept: Kept) -> Reading:
+    def _ask_reader(self, kept: Kept) -> Reading:
         """Have the reader fetch a sequence, once for all who wait for it."""
         known = self._readings.get(kept)
         if known is not None:

@@ -1,5 +1,6 @@
 """The KV tier: what is kept, what goes first, and what a spoilt disk does."""
 
+import os
 import threading
 from pathlib import Path
 
@@ -157,6 +158,58 @@ def test_tier_slots_that_wait_for_one_sequence_share_its_reading(tmp_path: Path)
     assert isinstance(readings[0], Reading)
     assert again.cells(two[0], readings[0]) is readings[2]
     assert read(again, two[0]) == bytes(2000)
+
+
+def test_tier_latest_is_read_before_its_prompt_comes(tmp_path: Path) -> None:
+    """The cells are there when the first prompt continues them, though their file has gone meanwhile."""
+    again = tier_that_has_read(tmp_path)
+    found = again.find([2], ())
+    assert found is not None
+    path_of(found[0]).unlink()
+    assert again.cells(found[0]) == bytes(2000)
+
+
+def test_tier_latest_is_dropped_when_the_first_prompt_is_another(tmp_path: Path) -> None:
+    """It would take memory for a conversation that has not come back."""
+    again = tier_that_has_read(tmp_path)
+    assert again.find([1], ()) is not None
+    latest = again.find([2], ())
+    assert latest is not None
+    path_of(latest[0]).unlink()
+    assert read(again, latest[0]) is None
+
+
+def test_tier_latest_too_large_for_memory_waits_on_disk(tmp_path: Path) -> None:
+    """What is read before it is asked for has the bound that holds for all cells in memory."""
+    again = tier_that_has_read(tmp_path, memory_bytes=1999)
+    other, latest = again.find([1], ()), again.find([2], ())
+    assert other is not None
+    assert latest is not None
+    unread_ns = path_of(latest[0]).stat().st_mtime_ns  # reading is a use, and told by the clock
+    assert read(again, other[0]) == bytes(1000)  # the reader does one after the other
+    assert path_of(latest[0]).stat().st_mtime_ns == unread_ns
+
+
+def tier_that_has_read(folder: Path, *, memory_bytes: int = 1 << 20) -> Tier:
+    """Give the tier of a runner that has just loaded: [1…] of 1,000 and then [2…] of 2,000 bytes were kept before."""
+    before = Tier(memory_bytes=1 << 20, disk=disk(folder))
+    before.keep(kept(1))
+    before.keep(kept(2, size=2000))
+    before.close()
+    for at, path in enumerate(sorted(folder.iterdir(), key=lambda file: file.stat().st_size)):
+        os.utime(path, (at, at))  # both were written within one tick of the clock
+    told = threading.Event()
+    again = Tier(memory_bytes=memory_bytes, disk=disk(folder), on_read=told.set)
+    again.read_latest()
+    if memory_bytes >= 2000:
+        assert told.wait(10)
+    return again
+
+
+def path_of(one: Kept) -> Path:
+    """Give the file of a sequence that is on disk."""
+    assert one.path is not None
+    return one.path
 
 
 def test_tier_lost_file_is_forgotten(tmp_path: Path) -> None:
