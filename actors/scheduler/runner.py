@@ -3,19 +3,11 @@
 import msgspec
 
 from actors.messages.model import LoadOptions, LoadPlan, ModelSpec, RunnerUse
+from actors.scheduler.job import Job
 from actors.scheduler.memory import Share
 from actors.scheduler.placement import misfit
 from actors.scheduler.states import RunnerLife, RunnerStep, next_runner_life
 from actors.settings import FOREVER_S
-
-
-class Holding(msgspec.Struct, frozen=True, gc=False):
-    """What a runner holds of a job."""
-
-    attempt: int
-    since_s: float
-    is_suspect: bool = False
-    takes_slot: bool = True
 
 
 class Runner(msgspec.Struct, eq=False, gc=False):
@@ -32,8 +24,9 @@ class Runner(msgspec.Struct, eq=False, gc=False):
     last_heard_s: float
     life: RunnerLife = RunnerLife.STARTING
     endpoint: str = ""
-    held: dict[str, Holding] = msgspec.field(default_factory=dict)
-    """By job id, all that is there, including jobs that nobody waits for any more; changed by `hold` and `let_go`."""
+    held: dict[str, Job] = msgspec.field(default_factory=dict)
+    """All that is there, as it was granted, including jobs that nobody waits for any more; changed by `hold` and
+    `let_go`."""
     n_slotless: int = 0
     """How many of them take no slot."""
     named_threads: int | None = None
@@ -68,18 +61,16 @@ class Runner(msgspec.Struct, eq=False, gc=False):
         """Move on, or raise `Bug`."""
         self.life = next_runner_life(self.life, step)
 
-    def hold(self, job_id: str, holding: Holding) -> None:
+    def hold(self, job: Job) -> None:
         """Note that it holds a job, in place of a lower attempt at it."""
-        if job_id in self.held:
-            self.let_go(job_id)
-        self.held[job_id] = holding
-        self.n_slotless += not holding.takes_slot
+        if job.job_id in self.held:
+            self.let_go(job.job_id)
+        self.held[job.job_id] = job
+        self.n_slotless += not job.needs_slot
 
-    def let_go(self, job_id: str) -> Holding:
+    def let_go(self, job_id: str) -> None:
         """Note that it holds a job no longer."""
-        holding = self.held.pop(job_id)
-        self.n_slotless -= not holding.takes_slot
-        return holding
+        self.n_slotless -= not self.held.pop(job_id).needs_slot
 
     @property
     def is_loading(self) -> bool:
@@ -121,7 +112,7 @@ class Runner(msgspec.Struct, eq=False, gc=False):
     @property
     def has_suspect(self) -> bool:
         """True iff a job is in flight here under which a runner has died before."""
-        return any(holding.is_suspect for holding in self.held.values())
+        return any(job.is_suspect for job in self.held.values())
 
     def serves(self, model: ModelSpec, options: LoadOptions, *, has_devices: bool) -> bool:
         """Tell whether a request with these options can run here."""

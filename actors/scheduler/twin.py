@@ -1,7 +1,7 @@
 """A copy of the scheduler's world that shares with it all that never changes.
 
-Theory of operation. Frozen values, texts, numbers and tuples are shared; tables, jobs, runners and the objects that own
-tables are copied, each once (`_seen`), so that a job that stands in two tables is one job in the copy, too. The values
+Theory of operation. Frozen values such as jobs, texts, numbers and tuples are shared; tables, runners and the objects
+that own tables are copied, each once (`_seen`), so that a runner that stands in two tables is one in the copy, too. The values
 of a table are all of a kind, so the first tells how they are copied. What is neither known here nor an object with
 attributes of its own is shared: functions, members of enumerations. Bodies of requests are left out.
 """
@@ -13,7 +13,6 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from actors.scheduler.job import Job
 from actors.scheduler.peers import Launcher
 from actors.scheduler.runner import Runner
 from actors.scheduler.world import World
@@ -23,8 +22,7 @@ _SHARED = (str, int, float, bytes, tuple, type(None))
 
 def twin(world: World) -> World:
     """Copy a world."""
-    seen: dict[int, Any] = {id(each): replace(each) for each in world.jobs.values()}
-    seen |= {id(each): replace(each, held=each.held.copy()) for each in world.runners.values()}
+    seen: dict[int, Any] = {id(each): replace(each, held=each.held.copy()) for each in world.runners.values()}
     copier = _Copier(seen)
     copied: World = copier.copy(world)
     copied.bodies = {}
@@ -54,7 +52,7 @@ class _Copier:
         first = next(iter(table.values()), None)
         if isinstance(first, _SHARED) or _is_frozen(first):
             return table.copy()
-        if isinstance(first, Job | Runner):
+        if isinstance(first, Runner):
             seen = self._seen
             return {key: seen[id(each)] for key, each in table.items()}
         return type(table)((key, self.copy(each)) for key, each in table.items())
