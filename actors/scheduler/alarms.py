@@ -30,6 +30,8 @@ class AlarmKind(enum.StrEnum):
 class Alarms:
     """A heap of deadlines; owned by the core."""
 
+    __slots__ = ("_due", "_heap")
+
     def __init__(self) -> None:
         self._due: dict[tuple[AlarmKind, str], float] = {}
         self._heap: list[tuple[float, tuple[AlarmKind, str]]] = []
