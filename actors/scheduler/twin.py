@@ -2,12 +2,11 @@
 
 Theory of operation. Frozen values such as jobs, texts, numbers and tuples are shared; tables, runners and the objects
 that own tables are copied, each once (`_seen`), so that a runner that stands in two tables is one in the copy, too. The
-values of a table are all of a kind, so the first tells how they are copied. What has no attributes of its own to copy is
-shared: functions, members of enumerations. Bodies of requests are left out.
+values of a table are all of a kind, so the first tells how they are copied. What has no slots is shared: functions,
+members of enumerations. Bodies of requests are left out.
 """
 
 from collections import deque
-from functools import cache
 from typing import Any
 
 import msgspec
@@ -35,7 +34,7 @@ class _Copier:
 
     def copy(self, value: Any) -> Any:
         kind = type(value)
-        names = _owned(kind)
+        names = _owned[kind]
         if names:
             seen = self._seen.get(id(value))
             return self._object(value, names) if seen is None else seen
@@ -62,16 +61,22 @@ class _Copier:
         return copied
 
 
-@cache
+class _Owned(dict[type, tuple[str, ...]]):
+    """For each kind of object the attributes that may change; none for what is frozen, or no object with attributes."""
+
+    def __missing__(self, kind: type) -> tuple[str, ...]:
+        parameters = getattr(kind, "__dataclass_params__", None)
+        if issubclass(kind, msgspec.Struct):
+            names = () if kind.__struct_config__.frozen else kind.__struct_fields__
+        else:
+            is_frozen = parameters is not None and parameters.frozen
+            names = () if is_frozen else tuple(getattr(kind, "__slots__", ()))
+        self[kind] = names
+        return names
+
+
+_owned = _Owned()
+
+
 def _is_copied(kind: type) -> bool:
-    return issubclass(kind, dict) or kind in _CONTAINERS or bool(_owned(kind))
-
-
-@cache
-def _owned(kind: type) -> tuple[str, ...]:
-    """List the attributes of objects that may change; none for all others."""
-    if issubclass(kind, msgspec.Struct):
-        return () if kind.__struct_config__.frozen else kind.__struct_fields__
-    parameters = getattr(kind, "__dataclass_params__", None)
-    is_frozen = parameters is not None and parameters.frozen
-    return () if is_frozen else tuple(getattr(kind, "__slots__", ()))
+    return bool(_owned[kind]) or kind in _CONTAINERS or issubclass(kind, dict)
