@@ -14,7 +14,7 @@ from actors.scheduler.runner import Runner
 class Fleet:
     """All runners of one model, in whatever state; owned by the core's table."""
 
-    __slots__ = ("_by_load", "_n_listed", "n_leaving", "n_loading", "n_ready", "n_slots", "runners")
+    __slots__ = ("_by_load", "_fewest", "_n_listed", "n_leaving", "n_loading", "n_ready", "n_slots", "runners")
 
     def __init__(self) -> None:
         self.runners: dict[str, Runner] = {}
@@ -25,6 +25,8 @@ class Fleet:
         """Those with a free slot, at the number of jobs that they hold, in the order in which they came there.
         `Runner.listed_at` tells where."""
         self._n_listed = 0
+        self._fewest = 0
+        """Nobody is listed at fewer jobs."""
 
     def add(self, runner: Runner) -> None:
         """Enter a runner."""
@@ -53,8 +55,10 @@ class Fleet:
         """Find the runner with a free slot that holds the fewest jobs among those that suit."""
         if not self._n_listed:
             return None
-        for runners in self._by_load:
-            for runner in reversed(runners.values()):
+        while not self._by_load[self._fewest]:
+            self._fewest += 1
+        for place in range(self._fewest, len(self._by_load)):
+            for runner in reversed(self._by_load[place].values()):
                 if suits(runner):
                     return runner
         return None
@@ -72,4 +76,5 @@ class Fleet:
         while len(self._by_load) <= place:
             self._by_load.append({})
         self._by_load[place][runner.runner_id] = runner
+        self._fewest = min(self._fewest, place)
         self._n_listed += 1

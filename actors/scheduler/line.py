@@ -32,7 +32,6 @@ from actors.scheduler.lane import Lane, Place, age
 AGING_S = 30.0
 """A step of priority is worth so much waiting."""
 LOWEST_PRIORITY, HIGHEST_PRIORITY = -5, 5
-_PRIORITIES = range(LOWEST_PRIORITY, HIGHEST_PRIORITY + 1)
 _ACCOUNTS = 1024
 _SWEEP_ABOVE = 64
 
@@ -45,6 +44,7 @@ class Line:
         "_ages",
         "_lanes",
         "_order",
+        "_priorities",
         "_served_at",
         "loads",
         "n_generations",
@@ -63,6 +63,8 @@ class Line:
         """How many wait for a slot, suspects aside."""
         self._lanes: dict[tuple[str, int], Lane] = {}
         """By tenant and priority; no empty ones."""
+        self._priorities: dict[int, int] = {}
+        """How many lanes of each priority there are."""
         self._order: list[Place] = []
         self._ages: list[tuple[float, str, int]] = []
         """When a lane may rise by a class, tenant, priority."""
@@ -103,6 +105,9 @@ class Line:
             lane.remove(job)
             if not lane:
                 del self._lanes[job.tenant, job.priority]
+                self._priorities[job.priority] -= 1
+                if not self._priorities[job.priority]:
+                    del self._priorities[job.priority]
 
     def next_generation(self, now_s: float) -> Job | None:
         """Look at the generation whose turn it is, suspects aside."""
@@ -145,7 +150,7 @@ class Line:
         if job.charged_s:
             self._set(job.tenant, self._account(job.tenant) + (took_s - job.charged_s) / job.weight)
             if took_s < job.charged_s:
-                for priority in _PRIORITIES:
+                for priority in self._priorities:
                     lane = self._lanes.get((job.tenant, priority))
                     if lane is not None:
                         self._come_forward(lane, lane.place[0])
@@ -170,6 +175,7 @@ class Line:
             lane.add(job)
         else:
             lane = self._lanes[job.tenant, job.priority] = Lane(job)
+            self._priorities[job.priority] = self._priorities.get(job.priority, 0) + 1
         if lane.first is job:
             self._come_forward(lane, -job.priority)
             self._note_age(lane, job.priority)
