@@ -2,16 +2,18 @@
 
 Theory of operation. The core has no other input than its events, so a copy of its world and the events since then give
 the same effects again. The log is cut into segments, each with a copy of the world at its beginning (`twin`); the last
-full segment and the running one are kept. Messages are kept as they travel, encoded with their time and sender: a fifth
-of the memory, and nothing for the garbage collector to walk. Payloads (bodies of requests) are left out of both. A dump
-is a pickle: it never leaves this host, and is only loaded by whoever looks into it with `replay`.
+full segment and the running one are kept. Messages are kept as they travel, encoded with their time and sender, some
+hundred in a row: a fifth of the memory, nothing for the garbage collector to walk, and soon let go. Payloads (bodies of
+requests) are left out of both. A dump is a pickle: it never leaves this host, and is only loaded by whoever looks into
+it with `replay`.
 
 Bounds: `2 * max(EVENTS_KEPT, …)` events. A segment grows with the world, so that copying it costs an event a bounded
-share: less than a microsecond.
+share: less than a microsecond. What is older is let go a chunk after the copy, so that no event pays for both.
 """
 
 import dataclasses
 import pickle
+from array import array
 from collections.abc import Iterator
 
 import msgspec
@@ -28,14 +30,33 @@ EVENTS_KEPT = 4096
 """Length of a segment, at least."""
 _EVENTS_PER_OBJECT = 4
 
-Entry = tuple[float, Event]
-_Row = bytes | tuple[float, Undelivered]
-"""A time with a sender and its message, or with neither for a tick, encoded; or what else has happened."""
+_CHUNK_EVENTS = 256
 
-_encode = msgspec.msgpack.Encoder().encode
+Entry = tuple[float, Event]
+
+_encode_into = msgspec.msgpack.Encoder().encode_into
 _codec: Codec[tuple[float, str, FromGateway | FromLauncher | FromRunner | None]] = Codec(
     tuple[float, str, FromGateway | FromLauncher | FromRunner | None]
 )
+_AT_END = -1
+
+
+@dataclasses.dataclass(slots=True)
+class Chunk:
+    """Some events in a row."""
+
+    rows: bytearray = dataclasses.field(default_factory=bytearray)
+    """A time with a sender and its message, or with neither for a tick, encoded."""
+    ends: "array[int]" = dataclasses.field(default_factory=lambda: array("I"))
+    """Where each event's row ends; it is empty for what cannot travel."""
+    undelivered: list[tuple[float, Undelivered]] = dataclasses.field(default_factory=list)
+    """The events without rows, in order."""
+
+    def __iter__(self) -> Iterator[Entry]:
+        undelivered, begins = iter(self.undelivered), 0
+        for ends in self.ends:
+            yield _entry(bytes(self.rows[begins:ends])) if ends > begins else next(undelivered)
+            begins = ends
 
 
 @dataclasses.dataclass(slots=True)
@@ -43,36 +64,49 @@ class Segment:
     """Events and a copy of the world before the first of them."""
 
     world: World
-    rows: list[_Row]
     length: int
     """How many events there will be."""
+    chunks: list[Chunk] = dataclasses.field(default_factory=lambda: [Chunk()])
 
 
 class Journal:
     """The log; owned by the core."""
 
     def __init__(self, world: World) -> None:
+        self._outlived: Segment | None = None
+        """To be let go."""
         self._last: Segment | None = None
         self._running = _segment(world)
+        self._chunk = self._running.chunks[-1]
 
     def __len__(self) -> int:
-        return sum(len(segment.rows) for segment in self._segments())
+        return sum(len(chunk.ends) for segment in self._segments() for chunk in segment.chunks)
 
     def __iter__(self) -> Iterator[Entry]:
         for segment in self._segments():
-            for row in segment.rows:
-                yield _entry(row)
+            for chunk in segment.chunks:
+                yield from chunk
 
     def record(self, world: World, now_s: float, event: Event) -> None:
         """Take note of an event before the world has changed by it."""
-        if len(self._running.rows) >= self._running.length:
-            self._last, self._running = self._running, _segment(world)
+        chunk = self._chunk
+        if len(chunk.ends) >= _CHUNK_EVENTS:
+            chunk = self._chunk = self._next_chunk(world)
         if isinstance(event, Received):
-            self._running.rows.append(_encode((now_s, event.sender, event.message)))
+            _encode_into((now_s, event.sender, event.message), chunk.rows, _AT_END)
         elif isinstance(event, Tick):
-            self._running.rows.append(_encode((now_s, "", None)))
+            _encode_into((now_s, "", None), chunk.rows, _AT_END)
         else:
-            self._running.rows.append((now_s, _without_payload(event)))
+            chunk.undelivered.append((now_s, _without_payload(event)))
+        chunk.ends.append(len(chunk.rows))
+
+    def _next_chunk(self, world: World) -> Chunk:
+        self._outlived = None
+        if len(self._running.chunks) * _CHUNK_EVENTS < self._running.length:
+            self._running.chunks.append(Chunk())
+        else:
+            self._outlived, self._last, self._running = self._last, self._running, _segment(world)
+        return self._running.chunks[-1]
 
     def first_world(self) -> World:
         """Give a fresh copy of the world as it was before the first event that is kept."""
@@ -96,12 +130,10 @@ def load_dump(content: bytes) -> tuple[World, list[Entry]]:
 
 def _segment(world: World) -> Segment:
     n_objects = len(world.jobs) + len(world.runners)
-    return Segment(twin(world), [], max(EVENTS_KEPT, _EVENTS_PER_OBJECT * n_objects))
+    return Segment(twin(world), max(EVENTS_KEPT, _EVENTS_PER_OBJECT * n_objects))
 
 
-def _entry(row: _Row) -> Entry:
-    if isinstance(row, tuple):
-        return row
+def _entry(row: bytes) -> Entry:
     now_s, sender, message = _codec.decode_body(row)
     return now_s, Tick() if message is None else Received(sender, message)
 
