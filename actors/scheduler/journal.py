@@ -8,7 +8,7 @@ requests) are left out of both. A dump is a pickle: it never leaves this host, a
 it with `replay`.
 
 Bounds: `2 * max(EVENTS_KEPT, …)` events. A segment grows with the world, so that copying it costs an event a bounded
-share: less than a microsecond. What is older is let go a chunk after the copy, so that no event pays for both.
+share: less than a microsecond. What is no longer kept is let go piece by piece; at once it would take milliseconds.
 """
 
 import dataclasses
@@ -23,6 +23,7 @@ from actors.messages.gateway_to_scheduler import FromGateway
 from actors.messages.launcher_to_scheduler import FromLauncher
 from actors.messages.runner_to_scheduler import FromRunner
 from actors.scheduler.events import Event, Received, Tick, Undelivered
+from actors.scheduler.job import Job
 from actors.scheduler.twin import twin
 from actors.scheduler.world import World
 
@@ -31,6 +32,7 @@ EVENTS_KEPT = 4096
 _EVENTS_PER_OBJECT = 4
 
 _CHUNK_EVENTS = 256
+_LET_GO_AT_ONCE = 32
 
 Entry = tuple[float, Event]
 
@@ -64,6 +66,8 @@ class Segment:
     """Events and a copy of the world before the first of them."""
 
     world: World
+    """Without jobs."""
+    jobs: list[Job]
     length: int
     """How many events there will be."""
     chunks: list[Chunk] = dataclasses.field(default_factory=lambda: [Chunk()])
@@ -73,8 +77,8 @@ class Journal:
     """The log; owned by the core."""
 
     def __init__(self, world: World) -> None:
-        self._outlived: Segment | None = None
-        """To be let go."""
+        self._outlived: list[object] = []
+        """What is to be let go."""
         self._last: Segment | None = None
         self._running = _segment(world)
         self._chunk = self._running.chunks[-1]
@@ -89,6 +93,8 @@ class Journal:
 
     def record(self, world: World, now_s: float, event: Event) -> None:
         """Take note of an event before the world has changed by it."""
+        if self._outlived:
+            del self._outlived[-_LET_GO_AT_ONCE:]
         chunk = self._chunk
         if len(chunk.ends) >= _CHUNK_EVENTS:
             chunk = self._chunk = self._next_chunk(world)
@@ -101,20 +107,24 @@ class Journal:
         chunk.ends.append(len(chunk.rows))
 
     def _next_chunk(self, world: World) -> Chunk:
-        self._outlived = None
         if len(self._running.chunks) * _CHUNK_EVENTS < self._running.length:
             self._running.chunks.append(Chunk())
         else:
-            self._outlived, self._last, self._running = self._last, self._running, _segment(world)
+            if self._last is not None:
+                self._outlived = [*self._last.chunks, *self._last.world.runners.values(), *self._last.jobs]
+            self._last, self._running = self._running, _segment(world)
         return self._running.chunks[-1]
 
     def first_world(self) -> World:
         """Give a fresh copy of the world as it was before the first event that is kept."""
-        return twin(self._segments()[0].world)
+        first = self._segments()[0]
+        world = twin(first.world)
+        world.jobs = {each.job_id: each for each in first.jobs}
+        return world
 
     def dump(self) -> bytes:
         """Give the log as the content of a file."""
-        return pickle.dumps((self._segments()[0].world, list(self)))
+        return pickle.dumps((self.first_world(), list(self)))
 
     def _segments(self) -> list[Segment]:
         return [self._running] if self._last is None else [self._last, self._running]
@@ -130,7 +140,7 @@ def load_dump(content: bytes) -> tuple[World, list[Entry]]:
 
 def _segment(world: World) -> Segment:
     n_objects = len(world.jobs) + len(world.runners)
-    return Segment(twin(world), max(EVENTS_KEPT, _EVENTS_PER_OBJECT * n_objects))
+    return Segment(twin(world), list(world.jobs.values()), max(EVENTS_KEPT, _EVENTS_PER_OBJECT * n_objects))
 
 
 def _entry(row: bytes) -> Entry:

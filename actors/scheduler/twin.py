@@ -3,7 +3,8 @@
 Theory of operation. Frozen values such as jobs, texts, numbers and tuples are shared; tables, runners and the objects
 that own tables are copied, each once (`_seen`), so that a runner that stands in two tables is one in the copy, too. The
 values of a table are all of a kind, so the first tells how they are copied. What has no slots is shared: functions,
-members of enumerations. Bodies of requests are left out.
+members of enumerations. Bodies of requests are left out, and the table of jobs: whoever wants it lists them, which is
+quicker, and fills it in later.
 """
 
 from collections import deque
@@ -20,10 +21,11 @@ _CONTAINERS = (list, set, deque)
 
 
 def twin(world: World) -> World:
-    """Copy a world."""
+    """Copy a world without its `jobs` and `bodies`."""
     copier = _Copier({id(each): replace(each, held=each.held.copy()) for each in world.runners.values()})
-    copied: World = copier.copy(world)
-    copied.bodies = {}
+    copied = object.__new__(World)
+    for name in _owned[World]:
+        setattr(copied, name, {} if name in ("bodies", "jobs") else copier.copy(getattr(world, name)))
     return copied
 
 
