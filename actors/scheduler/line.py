@@ -234,5 +234,9 @@ def _insert(jobs: dict[str, Job], job: Job) -> None:
 
 def effective_class(job: Job, now_s: float) -> int:
     """Give a job's priority, raised by its age."""
-    waited_s = now_s - job.queued_s
-    return job.priority if waited_s < AGING_S else min(HIGHEST_PRIORITY, job.priority + int(waited_s / AGING_S))
+    if now_s < job.queued_s + AGING_S:
+        return job.priority
+    n_steps = int((now_s - job.queued_s) / AGING_S)
+    if now_s >= job.queued_s + AGING_S * (n_steps + 1):  # a rounded quotient must not be late: a line looks just then
+        n_steps += 1
+    return min(HIGHEST_PRIORITY, job.priority + n_steps)

@@ -112,6 +112,16 @@ def test_line_raises_a_job_a_class_for_each_half_minute() -> None:
     assert served(line, 1, now_s=now_s) == ["old"]
 
 
+@settings(max_examples=300, deadline=None)
+@given(st.floats(0, 1e6), st.integers(1, 9))
+def test_line_looked_at_just_when_a_job_rises_sees_it_risen(queued_s: float, n_steps: int) -> None:
+    """Whatever the sum of the two times is rounded to; else the line would look at it again and again."""
+    only = job("only", priority=LOWEST_PRIORITY, queued_s=queued_s)
+    now_s = queued_s + AGING_S * n_steps
+    assert line_of(only).next_generation(now_s) is only
+    assert effective_class(only, now_s) == LOWEST_PRIORITY + n_steps
+
+
 def test_line_keeps_loads_and_suspects_apart() -> None:
     """Suspects come first for a load's sake, loads last; neither is a generation."""
     load, suspect = job("load", kind=JobKind.LOAD), job("suspect", is_suspect=True)
