@@ -13,6 +13,8 @@ class RestartPolicy:
         longest_s: bound of the delay, in seconds.
     """
 
+    __slots__ = ("_longest_s", "n_deaths")
+
     def __init__(self, *, longest_s: float = _LONGEST_DELAY_S) -> None:
         self._longest_s = longest_s
         self.n_deaths = 0

@@ -26,7 +26,7 @@ class GatewayBeat(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag=True)
     n_jobs: int = 0
 
 
-class Submit(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag=True):
+class Submit(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag=True, omit_defaults=True):
     """Ask for a job to be run. Payload: one `JobBody` frame, but none for `LOAD`.
 
     The gateway keeps the job until it has ended, and offers it again, with a higher attempt, when the scheduler is

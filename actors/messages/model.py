@@ -1,4 +1,7 @@
-"""What the processes tell each other about models: values inside messages, no messages themselves."""
+"""What the processes tell each other about models: values inside messages, no messages themselves.
+
+Of a model and of load options, which travel with every request, defaults do not: they would be most of them.
+"""
 
 import msgspec
 
@@ -14,7 +17,7 @@ class ModelDetails(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     quantization_level: str = ""
 
 
-class ModelSpec(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+class ModelSpec(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     """A model as resolved by the gateway: all that scheduler and runner need to know of it.
 
     Two names that share their weights and adapters have the same `key` and share one runner.
@@ -57,7 +60,7 @@ class AdapterUse(msgspec.Struct, frozen=True, gc=False):
     scale: float = 1.0
 
 
-class LoadOptions(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+class LoadOptions(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     """Load-time options of a request; None means "any": whatever a loaded runner has fits."""
 
     num_ctx: int | None = None

@@ -1,5 +1,9 @@
 """From `Submit` to the queue, and out of it without a slot: duplicates, the queue's bound, cancels, deadlines."""
 
+import sys
+
+from msgspec.structs import replace
+
 from actors.errors import QueueFull, QueueTimeout
 from actors.messages.gateway_to_scheduler import CancelJob, JobKind, Submit
 from actors.scheduler import granting
@@ -24,8 +28,9 @@ def submit(world: World, gateway_id: str, message: Submit, payload: tuple[bytes,
         _admit(world, job, payload)
     elif message.attempt > known.attempt and known.is_adopted and known.life is JobLife.GRANTED:
         # It runs, and is not begun anew: its gateway takes the words of the older attempt as well.
-        known.attempt, known.gateway_id, known.is_adopted = message.attempt, gateway_id, False
-        tell_granted(world, world.runners[known.runner_id], known)
+        offered = replace(known, attempt=message.attempt, gateway_id=gateway_id, is_adopted=False)
+        world.jobs[message.job_id] = offered
+        tell_granted(world, world.runners[known.runner_id], offered)
     elif message.attempt > known.attempt:
         _replace(world, known, job, payload)
     elif known.life is JobLife.GRANTED:
@@ -39,18 +44,17 @@ def cancel_job(world: World, _gateway_id: str, message: CancelJob, _payload: tup
         cancel(world, job)
 
 
-def expire(world: World, job_id: str) -> None:
-    """Refuse a job that waited its whole deadline."""
-    job = world.jobs.get(job_id)
-    if job is None or job.life is not JobLife.QUEUED:
-        return
-    waited_s = world.now_s - job.queued_s
-    if waited_s >= world.settings.queue_timeout_s:
+def expire(world: World, model_key: str) -> None:
+    """Refuse those of a line that waited their whole deadline, and look again when the next one will have."""
+    line = world.queue.line(model_key)
+    while (job := line.oldest()) is not None:
+        waited_s = world.now_s - job.queued_s
+        if waited_s < world.settings.queue_timeout_s:
+            world.look_in(AlarmKind.QUEUE, model_key, world.settings.queue_timeout_s - waited_s)
+            return
         world.refuse(job, QueueTimeout(waited_s).as_failure())
-        world.unserved.pop(job.model.key, None)
-        world.wake(job.model.key)
-    else:
-        world.look_in(AlarmKind.QUEUE, job_id, world.settings.queue_timeout_s - waited_s)
+        world.unserved.pop(model_key, None)
+        world.wake(model_key)
 
 
 def _job(world: World, gateway_id: str, message: Submit) -> Job:
@@ -63,7 +67,7 @@ def _job(world: World, gateway_id: str, message: Submit) -> Job:
         options=message.load,
         keep_alive_s=message.keep_alive_s,
         queued_s=world.now_s,
-        tenant=message.tenant,
+        tenant=sys.intern(message.tenant),  # one text for all jobs
         priority=max(LOWEST_PRIORITY, min(HIGHEST_PRIORITY, message.priority)),
         weight=world.settings.tenant_weights.get(message.tenant, 1.0),
         prefixes=message.prefixes[:_MOST_PREFIXES],
@@ -85,7 +89,7 @@ def _admit(world: World, job: Job, payload: tuple[bytes, ...]) -> None:
         full = QueueFull(world.settings.max_queue, retry_after_s=retry_after_s(world, job.model.key))
         world.refuse(job, full.as_failure())
         return
-    world.look_in(AlarmKind.QUEUE, job.job_id, world.settings.queue_timeout_s)
+    world.look_in(AlarmKind.QUEUE, job.model.key, world.settings.queue_timeout_s)
     world.wake(job.model.key)
 
 
@@ -94,10 +98,10 @@ def _replace(world: World, old: Job, new: Job, payload: tuple[bytes, ...]) -> No
     runner = world.runners.get(old.runner_id)
     if old.life is JobLife.GRANTED and runner is not None:
         if runner.life is RunnerLife.READY and runner.is_reachable:
-            new.life, new.runner_id = old.life, old.runner_id
-            world.jobs[new.job_id] = new
+            taken_over = replace(new, life=old.life, runner_id=old.runner_id, granted_s=world.now_s)
+            world.jobs[new.job_id] = taken_over
             world.bodies[new.job_id] = payload
-            give(world, runner, new)
+            give(world, runner, taken_over)
             return
         cancel(world, old)
     if old.life is JobLife.QUEUED:

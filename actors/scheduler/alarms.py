@@ -13,7 +13,7 @@ _SWEEP_ABOVE = 64
 
 
 class AlarmKind(enum.StrEnum):
-    """What to look at; the subject is a peer's, runner's or job's id, or a model's key."""
+    """What to look at; the subject is a peer's or runner's id, or a model's key."""
 
     SETTLE = "settle"
     SILENCE = "silence"
@@ -29,6 +29,8 @@ class AlarmKind(enum.StrEnum):
 
 class Alarms:
     """A heap of deadlines; owned by the core."""
+
+    __slots__ = ("_due", "_heap")
 
     def __init__(self) -> None:
         self._due: dict[tuple[AlarmKind, str], float] = {}

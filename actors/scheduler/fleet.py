@@ -10,13 +10,11 @@ from collections.abc import Callable
 
 from actors.scheduler.runner import Runner
 
-_NOWHERE = -1
-
 
 class Fleet:
     """All runners of one model, in whatever state; owned by the core's table."""
 
-    __slots__ = ("_by_load", "_listed_at", "n_leaving", "n_loading", "n_ready", "n_slots", "runners")
+    __slots__ = ("_by_load", "_fewest", "_n_listed", "n_leaving", "n_loading", "n_ready", "n_slots", "runners")
 
     def __init__(self) -> None:
         self.runners: dict[str, Runner] = {}
@@ -24,9 +22,11 @@ class Fleet:
         self.n_slots = 0
         """Slots of the ready ones."""
         self._by_load: list[dict[str, Runner]] = []
-        """Those with a free slot, at the number of jobs that they hold, in the order in which they came there."""
-        self._listed_at: dict[str, int] = {}
-        """Where in this list they are."""
+        """Those with a free slot, at the number of jobs that they hold, in the order in which they came there.
+        `Runner.listed_at` tells where."""
+        self._n_listed = 0
+        self._fewest = 0
+        """Nobody is listed at fewer jobs."""
 
     def add(self, runner: Runner) -> None:
         """Enter a runner."""
@@ -36,42 +36,45 @@ class Fleet:
     def remove(self, runner: Runner) -> None:
         """Take a runner out."""
         del self.runners[runner.runner_id]
-        self._list(runner, _NOWHERE)
+        self._list(runner, None)
 
     def note(self, runner: Runner) -> None:
         """Take note that a runner may have a free slot or none any more, or holds more or fewer jobs than before."""
-        self._list(runner, len(runner.held) if runner.has_free_slot else _NOWHERE)
+        self._list(runner, len(runner.held) if runner.has_free_slot else None)
 
     @property
     def has_free_slot(self) -> bool:
         """True iff a job could be granted now."""
-        return bool(self._listed_at)
+        return self._n_listed > 0
 
     def lists(self, runner: Runner) -> bool:
         """True iff a runner is listed, rightly, as one with a free slot."""
-        return self._listed_at.get(runner.runner_id) == len(runner.held)
+        return runner.listed_at == len(runner.held)
 
     def least_busy(self, suits: Callable[[Runner], bool]) -> Runner | None:
         """Find the runner with a free slot that holds the fewest jobs among those that suit."""
-        if not self._listed_at:
+        if not self._n_listed:
             return None
-        for runners in self._by_load:
-            for runner in reversed(runners.values()):
+        while not self._by_load[self._fewest]:
+            self._fewest += 1
+        for place in range(self._fewest, len(self._by_load)):
+            for runner in reversed(self._by_load[place].values()):
                 if suits(runner):
                     return runner
         return None
 
-    def _list(self, runner: Runner, place: int) -> None:
-        runner_id = runner.runner_id
-        before = self._listed_at.get(runner_id, _NOWHERE)
+    def _list(self, runner: Runner, place: int | None) -> None:
+        before = runner.listed_at
         if place == before:
             return
-        if before != _NOWHERE:
-            del self._by_load[before][runner_id]
-        if place == _NOWHERE:
-            del self._listed_at[runner_id]
+        runner.listed_at = place
+        if before is not None:
+            del self._by_load[before][runner.runner_id]
+            self._n_listed -= 1
+        if place is None:
             return
         while len(self._by_load) <= place:
             self._by_load.append({})
-        self._by_load[place][runner_id] = runner
-        self._listed_at[runner_id] = place
+        self._by_load[place][runner.runner_id] = runner
+        self._fewest = min(self._fewest, place)
+        self._n_listed += 1

@@ -75,12 +75,12 @@ def settle_idle(world: World, runner: Runner) -> None:
 def _serve(world: World, key: str) -> None:
     """Give out the slots of a model."""
     line = world.queue.line(key)
-    for job in list(line.loads.values()):
+    for job in list(line.loads.values()) if line.loads else ():
         loaded = _loaded_for(world, job)
         if loaded is not None:
             world.queue.remove(job)
             _serve_slotless(world, loaded, job)
-    for job in list(line.suspects.values()):
+    for job in list(line.suspects.values()) if line.suspects else ():
         runner = _runner_for(world, job)
         if runner is None:
             break

@@ -15,28 +15,26 @@ from actors.scheduler import deadlines
 from actors.scheduler.alarms import AlarmKind
 from actors.scheduler.job import Job
 from actors.scheduler.lifecycle import await_exit_if_empty, lose, touch
-from actors.scheduler.runner import Holding, Runner
+from actors.scheduler.runner import Runner
 from actors.scheduler.states import JobLife, JobStep, RunnerLife
 from actors.scheduler.world import World
 
 
 def grant(world: World, runner: Runner, job: Job) -> None:
     """Give a job to a runner, its slot on its tenant's account; it has left the queue, or never stood in it."""
-    job.step(JobStep.GRANT)
-    job.runner_id = runner.runner_id
-    world.alarms.cancel(AlarmKind.QUEUE, job.job_id)
+    usual_s = 0.0
     if job.needs_slot:
         usual_s = world.record(job.model).usual_s
         world.queue.line_to_charge(job.model.key).charge(job, usual_s=usual_s)
-    give(world, runner, job)
+    granted = world.step_job(job, JobStep.GRANT, runner_id=runner.runner_id, granted_s=world.now_s, charged_s=usual_s)
+    give(world, runner, granted)
 
 
 def give(world: World, runner: Runner, job: Job) -> None:
     """Send a job to its runner and tell its gateway; a lower attempt that the runner holds is replaced."""
     if not runner.held:
         touch(world, runner)
-    holding = Holding(job.attempt, world.now_s, is_suspect=job.is_suspect, takes_slot=job.needs_slot)
-    runner.hold(job.job_id, holding)
+    runner.hold(job)
     world.note_load(runner)
     world.warmth.note(job.model.key, job.prefixes, runner.runner_id)
     use(world, runner, job)
@@ -78,23 +76,22 @@ def take_back(world: World, runner: Runner, job: Job, payload: tuple[bytes, ...]
     """Put a job that could not be delivered to its runner back into the queue, to its place."""
     runner.let_go(job.job_id)
     released(world, runner)
-    job.step(JobStep.RETURN)
-    job.runner_id, job.was_returned = "", True
+    returned = world.step_job(job, JobStep.RETURN, runner_id="", was_returned=True)
     world.bodies[job.job_id] = payload
-    world.queue.add(job)
-    world.look_in(AlarmKind.QUEUE, job.job_id, world.settings.queue_timeout_s)
+    world.queue.add(returned)
+    world.look_in(AlarmKind.QUEUE, job.model.key, world.settings.queue_timeout_s)
     world.wake(job.model.key)
 
 
 def ended(world: World, runner: Runner, job_id: str, attempt: int, *, is_well: bool) -> None:
     """Free a job's slot, and learn from one that ended well; what is late or doubled is ignored."""
-    holding = runner.held.get(job_id)
-    if holding is None or attempt < holding.attempt:
+    held = runner.held.get(job_id)
+    if held is None or attempt < held.attempt:
         return
     runner.let_go(job_id)
     released(world, runner)
-    took_s = world.now_s - holding.since_s
-    if is_well and holding.takes_slot:
+    took_s = world.now_s - held.granted_s
+    if is_well and held.needs_slot:
         world.record(runner.model).served(took_s)
     job = world.jobs.get(job_id)
     if job is not None and job.runner_id == runner.runner_id:
@@ -125,7 +122,7 @@ def cancel(world: World, job: Job) -> None:
         world.unserved.pop(job.model.key, None)  # it may have stood for others that can do with what is loaded
         world.wake(job.model.key)
     elif job.life is JobLife.GRANTED:
-        job.step(JobStep.CANCEL)
+        world.step_job(job, JobStep.CANCEL)
         cancel_at(world, world.runners[job.runner_id], job.job_id)
 
 
@@ -156,8 +153,8 @@ def reconcile(world: World, runner: Runner, listed: tuple[JobRef, ...]) -> None:
     ids = {ref.job_id for ref in listed}
     if runner.audited_s is not None:
         failure = RunnerDied("it did not get the request, or lost it").as_failure()
-        for job_id, holding in list(runner.held.items()):
-            if job_id not in ids and holding.since_s <= runner.audited_s:
+        for job_id, held in list(runner.held.items()):
+            if job_id not in ids and held.granted_s <= runner.audited_s:
                 lose(world, runner, job_id, failure)
                 released(world, runner)
         runner.audited_s = None
@@ -169,29 +166,28 @@ def reconcile(world: World, runner: Runner, listed: tuple[JobRef, ...]) -> None:
 def _adopt(world: World, runner: Runner, ref: JobRef) -> None:
     """Take over a job that a runner holds and that this scheduler did not give to it."""
     job = world.jobs.get(ref.job_id)
-    runner.hold(ref.job_id, Holding(ref.attempt, world.now_s, takes_slot=job is None or job.needs_slot))
+    adopted = Job(
+        job_id=ref.job_id,
+        attempt=ref.attempt,
+        kind=JobKind.GENERATE if job is None else job.kind,
+        gateway_id=ref.gateway_id,
+        model=runner.model,
+        life=JobLife.GRANTED,
+        runner_id=runner.runner_id,
+        is_adopted=True,
+        granted_s=world.now_s,
+    )
+    runner.hold(adopted)
     world.note_load(runner)
     touch(world, runner)
     if job is None and (world.ended_jobs.get(ref.job_id) or 0) < ref.attempt:
-        world.jobs[ref.job_id] = Job(
-            job_id=ref.job_id,
-            attempt=ref.attempt,
-            kind=JobKind.GENERATE,
-            gateway_id=ref.gateway_id,
-            model=runner.model,
-            life=JobLife.GRANTED,
-            runner_id=runner.runner_id,
-            is_adopted=True,
-        )
+        world.jobs[ref.job_id] = adopted
     elif job is not None and job.life is JobLife.QUEUED:
         # Its gateway offered the job again to this scheduler before the runner that has it spoke. It is not started
         # anew, since its first words may be on their way; a gateway takes the older attempt as well.
         world.queue.remove(job)
-        world.alarms.cancel(AlarmKind.QUEUE, job.job_id)
         world.bodies.pop(job.job_id, None)
-        job.step(JobStep.GRANT)
-        job.runner_id = runner.runner_id
-        tell_granted(world, runner, job)
+        tell_granted(world, runner, world.step_job(job, JobStep.GRANT, runner_id=runner.runner_id))
     else:
         cancel_at(world, runner, ref.job_id)
 

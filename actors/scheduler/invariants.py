@@ -26,7 +26,7 @@ def _check_jobs(world: World) -> None:
     for job in waiting:
         _require(world.jobs.get(job.job_id) is job, f"waiting job {job.job_id} is in the job table")
         _require(job.life is JobLife.QUEUED and not job.runner_id, f"waiting job {job.job_id} has no runner")
-        _require((AlarmKind.QUEUE, job.job_id) in world.alarms, f"waiting job {job.job_id} has a deadline")
+        _require((AlarmKind.QUEUE, job.model.key) in world.alarms, f"waiting job {job.job_id} has a deadline")
     n_waiting = sum(job.life is JobLife.QUEUED for job in world.jobs.values())
     _require(n_waiting == len(waiting), "every queued job waits in the queue")
     for job in world.jobs.values():

@@ -4,14 +4,17 @@ import msgspec
 
 from actors.messages.gateway_to_scheduler import JobKind
 from actors.messages.model import LoadOptions, ModelSpec
-from actors.scheduler.states import JobLife, JobStep, next_job_life
+from actors.scheduler.states import JobLife
 
 ANY_OPTIONS = LoadOptions()
 """The options of a request that names none."""
 
 
-class Job(msgspec.Struct, eq=False, gc=False):
-    """One attempt at one request. Owned by the core's job table from admission to its end."""
+class Job(msgspec.Struct, frozen=True, eq=False, gc=False):
+    """One attempt at one request, in one state: a step gives another job, which takes its place (`World.step_job`).
+
+    The core's job table owns it from admission to its end. While it waits, it is the same object in its line.
+    """
 
     job_id: str
     attempt: int
@@ -26,17 +29,15 @@ class Job(msgspec.Struct, eq=False, gc=False):
     """Set iff the job is granted or cancelling."""
     is_adopted: bool = False
     """An earlier scheduler granted it, and its gateway has not offered it to this one."""
-    was_interrupted: bool = False
-    """The host that loaded its model was lost once; a second loss is taken for the model's doing."""
     tenant: str = ""
     priority: int = 0
     weight: float = 1.0
     """Share of the slots that its tenant gets beside others."""
     prefixes: tuple[int, ...] = ()
+    granted_s: float = 0.0
+    """When its runner was given it."""
     charged_s: float = 0.0
     """Slot time that its tenant was charged with on the grant."""
-    rank: int = 0
-    """The class in which it waits: its priority, raised by its age."""
     is_suspect: bool = False
     """A runner has died under it."""
     was_returned: bool = False
@@ -51,7 +52,3 @@ class Job(msgspec.Struct, eq=False, gc=False):
     def needs_slot(self) -> bool:
         """True iff it takes a slot while it runs."""
         return self.kind is JobKind.GENERATE
-
-    def step(self, step: JobStep) -> None:
-        """Move on, or raise `Bug`."""
-        self.life = next_job_life(self.life, step)

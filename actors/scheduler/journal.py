@@ -2,16 +2,18 @@
 
 Theory of operation. The core has no other input than its events, so a copy of its world and the events since then give
 the same effects again. The log is cut into segments, each with a copy of the world at its beginning (`twin`); the last
-full segment and the running one are kept. Messages are kept as they travel, encoded with their time and sender: a fifth
-of the memory, and nothing for the garbage collector to walk. Payloads (bodies of requests) are left out of both. A dump
-is a pickle: it never leaves this host, and is only loaded by whoever looks into it with `replay`.
+full segment and the running one are kept. Messages are kept as they travel, encoded with their time and sender, some
+hundred in a row: a fifth of the memory, nothing for the garbage collector to walk, and soon let go. Payloads (bodies of
+requests) are left out of both. A dump is a pickle: it never leaves this host, and is only loaded by whoever looks into
+it with `replay`.
 
 Bounds: `2 * max(EVENTS_KEPT, …)` events. A segment grows with the world, so that copying it costs an event a bounded
-share: less than a microsecond.
+share: less than a microsecond. What is no longer kept is let go piece by piece; at once it would take milliseconds.
 """
 
 import dataclasses
 import pickle
+from array import array
 from collections.abc import Iterator
 
 import msgspec
@@ -21,6 +23,7 @@ from actors.messages.gateway_to_scheduler import FromGateway
 from actors.messages.launcher_to_scheduler import FromLauncher
 from actors.messages.runner_to_scheduler import FromRunner
 from actors.scheduler.events import Event, Received, Tick, Undelivered
+from actors.scheduler.job import Job
 from actors.scheduler.twin import twin
 from actors.scheduler.world import World
 
@@ -28,14 +31,34 @@ EVENTS_KEPT = 4096
 """Length of a segment, at least."""
 _EVENTS_PER_OBJECT = 4
 
-Entry = tuple[float, Event]
-_Row = bytes | tuple[float, Undelivered]
-"""A time with a sender and its message, or with neither for a tick, encoded; or what else has happened."""
+_CHUNK_EVENTS = 256
+_LET_GO_AT_ONCE = 32
 
-_encode = msgspec.msgpack.Encoder().encode
+Entry = tuple[float, Event]
+
+_encode_into = msgspec.msgpack.Encoder().encode_into
 _codec: Codec[tuple[float, str, FromGateway | FromLauncher | FromRunner | None]] = Codec(
     tuple[float, str, FromGateway | FromLauncher | FromRunner | None]
 )
+_AT_END = -1
+
+
+@dataclasses.dataclass(slots=True)
+class Chunk:
+    """Some events in a row."""
+
+    rows: bytearray = dataclasses.field(default_factory=bytearray)
+    """A time with a sender and its message, or with neither for a tick, encoded."""
+    ends: "array[int]" = dataclasses.field(default_factory=lambda: array("I"))
+    """Where each event's row ends; it is empty for what cannot travel."""
+    undelivered: list[tuple[float, Undelivered]] = dataclasses.field(default_factory=list)
+    """The events without rows, in order."""
+
+    def __iter__(self) -> Iterator[Entry]:
+        undelivered, begins = iter(self.undelivered), 0
+        for ends in self.ends:
+            yield _entry(bytes(self.rows[begins:ends])) if ends > begins else next(undelivered)
+            begins = ends
 
 
 @dataclasses.dataclass(slots=True)
@@ -43,44 +66,65 @@ class Segment:
     """Events and a copy of the world before the first of them."""
 
     world: World
-    rows: list[_Row]
+    """Without jobs."""
+    jobs: list[Job]
     length: int
     """How many events there will be."""
+    chunks: list[Chunk] = dataclasses.field(default_factory=lambda: [Chunk()])
 
 
 class Journal:
     """The log; owned by the core."""
 
     def __init__(self, world: World) -> None:
+        self._outlived: list[object] = []
+        """What is to be let go."""
         self._last: Segment | None = None
         self._running = _segment(world)
+        self._chunk = self._running.chunks[-1]
 
     def __len__(self) -> int:
-        return sum(len(segment.rows) for segment in self._segments())
+        return sum(len(chunk.ends) for segment in self._segments() for chunk in segment.chunks)
 
     def __iter__(self) -> Iterator[Entry]:
         for segment in self._segments():
-            for row in segment.rows:
-                yield _entry(row)
+            for chunk in segment.chunks:
+                yield from chunk
 
     def record(self, world: World, now_s: float, event: Event) -> None:
         """Take note of an event before the world has changed by it."""
-        if len(self._running.rows) >= self._running.length:
-            self._last, self._running = self._running, _segment(world)
+        if self._outlived:
+            del self._outlived[-_LET_GO_AT_ONCE:]
+        chunk = self._chunk
+        if len(chunk.ends) >= _CHUNK_EVENTS:
+            chunk = self._chunk = self._next_chunk(world)
         if isinstance(event, Received):
-            self._running.rows.append(_encode((now_s, event.sender, event.message)))
+            _encode_into((now_s, event.sender, event.message), chunk.rows, _AT_END)
         elif isinstance(event, Tick):
-            self._running.rows.append(_encode((now_s, "", None)))
+            _encode_into((now_s, "", None), chunk.rows, _AT_END)
         else:
-            self._running.rows.append((now_s, _without_payload(event)))
+            chunk.undelivered.append((now_s, _without_payload(event)))
+        chunk.ends.append(len(chunk.rows))
+
+    def _next_chunk(self, world: World) -> Chunk:
+        if len(self._running.chunks) * _CHUNK_EVENTS < self._running.length:
+            self._running.chunks.append(Chunk())
+        else:
+            if self._last is not None:
+                self._outlived = [*self._last.chunks, *self._last.world.runners.values(), *self._last.jobs]
+            self._last, self._running = self._running, _segment(world)
+        return self._running.chunks[-1]
 
     def first_world(self) -> World:
         """Give a fresh copy of the world as it was before the first event that is kept."""
-        return twin(self._segments()[0].world)
+        first = self._segments()[0]
+        world = twin(first.world)
+        world.jobs = {each.job_id: each for each in first.jobs}
+        return world
 
     def dump(self) -> bytes:
         """Give the log as the content of a file."""
-        return pickle.dumps((self._segments()[0].world, list(self)))
+        return pickle.dumps((self.first_world(), list(self)))
 
     def _segments(self) -> list[Segment]:
         return [self._running] if self._last is None else [self._last, self._running]
@@ -96,12 +140,10 @@ def load_dump(content: bytes) -> tuple[World, list[Entry]]:
 
 def _segment(world: World) -> Segment:
     n_objects = len(world.jobs) + len(world.runners)
-    return Segment(twin(world), [], max(EVENTS_KEPT, _EVENTS_PER_OBJECT * n_objects))
+    return Segment(twin(world), list(world.jobs.values()), max(EVENTS_KEPT, _EVENTS_PER_OBJECT * n_objects))
 
 
-def _entry(row: _Row) -> Entry:
-    if isinstance(row, tuple):
-        return row
+def _entry(row: bytes) -> Entry:
     now_s, sender, message = _codec.decode_body(row)
     return now_s, Tick() if message is None else Received(sender, message)
 

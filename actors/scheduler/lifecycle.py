@@ -200,16 +200,18 @@ def lose(world: World, runner: Runner, job_id: str, failure: Failure) -> None:
 def refuse_waiting(world: World, runner: Runner, failure: Failure, *, may_wait_on: bool = False) -> None:
     """Refuse all who wait for this runner's load, unless another runner of the model can still serve them.
 
-    With `may_wait_on` those are spared whose load was not interrupted before.
+    With `may_wait_on` those are spared whose load was not interrupted before: a second loss is taken for the
+    model's doing.
     """
     siblings = (each for each in world.serving(runner.model.key) if each is not runner)
     if any(each.is_loading or each.life is RunnerLife.READY for each in siblings):
         return
+    record = world.record(runner.model)
     for job in world.queue.waiting_for(runner.model.key):
-        if may_wait_on and not job.was_interrupted:
-            job.was_interrupted = True
-        else:
+        if not may_wait_on or job.queued_s <= record.interrupted_s:
             world.refuse(job, failure)
+    if may_wait_on:
+        record.interrupted_s = world.now_s
 
 
 def _died(world: World, runner: Runner, failure: Failure) -> None:

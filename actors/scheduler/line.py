@@ -11,17 +11,23 @@ one along twice. *Generations* are ordered by class, then by fairness, then by a
   (start-time fair queueing: Goyal, Vin, Cheng 1996). A grant is charged with what such a job usually takes, and
   corrected when it ends. Who comes anew starts at the account that was served last, so idling saves nothing up.
 
-Costs: everything is O(log n) for n that wait for this model: a class keeps its tenants in a heap (`ranks`), and a job
-is moved to its next class when its age says so, which a heap of ages tells. Bound: admission's, over all lines;
-accounts of tenants that wait for nothing are kept for at most `_ACCOUNTS`.
+Generations of one tenant and priority stand in a `Lane`, whose first is the best of it by all three. A heap holds for
+each lane a place, `(-class, account, age of its first, …)`, that is never behind its true one: places fall back by
+themselves when accounts are charged and firsts leave, and one that surfaces too far in front is put where it belongs.
+Whoever lets a lane come forward pushes a new place; `Lane.place` tells which entry counts. Another heap tells when a
+lane's first rises by a class, likewise not later than it does.
+
+Costs: O(log n) for n lanes, amortized, however many wait in each. Bound: admission's, over all lines; heaps are swept
+when they outgrow the lanes; accounts of tenants that wait for nothing are kept for at most `_ACCOUNTS`.
 """
 
 import heapq
+import math
 from collections.abc import Iterator
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 
 from actors.scheduler.job import Job
-from actors.scheduler.ranks import Rank, insert
+from actors.scheduler.lane import Lane, Place, age
 
 AGING_S = 30.0
 """A step of priority is worth so much waiting."""
@@ -33,49 +39,58 @@ _SWEEP_ABOVE = 64
 class Line:
     """The waiting of one model; owned by the queue."""
 
-    __slots__ = ("_accounts", "_ages", "_generations", "_ranks", "_served_at", "loads", "n_particular", "suspects")
+    __slots__ = (
+        "_accounts",
+        "_ages",
+        "_lanes",
+        "_order",
+        "_priorities",
+        "_served_at",
+        "loads",
+        "n_generations",
+        "n_particular",
+        "suspects",
+    )
 
     def __init__(self) -> None:
         self.loads: dict[str, Job] = {}
-        """All that need no slot."""
+        """All that need no slot, the oldest first."""
         self.suspects: dict[str, Job] = {}
+        """The oldest first."""
         self.n_particular = 0
         """How many of all that wait name load options."""
-        self._generations: dict[str, Job] = {}
-        self._ranks: dict[int, Rank] = {}
-        """The same by class; no empty ranks."""
-        self._ages: list[tuple[float, str]] = []
-        """When which generation rises by a class; entries of those that have left are dropped as they surface."""
+        self.n_generations = 0
+        """How many wait for a slot, suspects aside."""
+        self._lanes: dict[tuple[str, int], Lane] = {}
+        """By tenant and priority; no empty ones."""
+        self._priorities: dict[int, int] = {}
+        """How many lanes of each priority there are."""
+        self._order: list[Place] = []
+        self._ages: list[tuple[float, str, int]] = []
+        """When a lane may rise by a class, tenant, priority."""
         self._accounts: dict[str, float] = {}
         self._served_at = 0.0
         """The account that was served last."""
 
     def __len__(self) -> int:
-        return len(self.loads) + len(self.suspects) + len(self._generations)
+        return len(self.loads) + len(self.suspects) + self.n_generations
 
     def __iter__(self) -> Iterator[Job]:
         yield from self.suspects.values()
-        yield from self._generations.values()
+        for lane in self._lanes.values():
+            yield from lane
         yield from self.loads.values()
-
-    @property
-    def n_generations(self) -> int:
-        """How many wait for a slot, suspects aside."""
-        return len(self._generations)
 
     def add(self, job: Job) -> None:
         """Put a job behind all of its kind, class and tenant that are older; one that comes back is the oldest."""
         self.n_particular += not job.is_easy
         if not job.needs_slot:
-            self.loads[job.job_id] = job
+            _insert(self.loads, job)
         elif job.is_suspect:
-            insert(self.suspects, job)
+            _insert(self.suspects, job)
         else:
-            self._generations[job.job_id] = job
-            if self._accounts.get(job.tenant, -1.0) < self._served_at:
-                self._set(job.tenant, self._served_at)
-            self._enter(job, job.priority)
-            self._note_age(job)
+            self.n_generations += 1
+            self._enter(job)
 
     def remove(self, job: Job) -> None:
         """Take a job out."""
@@ -85,23 +100,49 @@ class Line:
         elif job.is_suspect:
             del self.suspects[job.job_id]
         else:
-            del self._generations[job.job_id]
-            self._leave(job)
+            self.n_generations -= 1
+            lane = self._lanes[job.tenant, job.priority]
+            lane.remove(job)
+            if not lane:
+                del self._lanes[job.tenant, job.priority]
+                self._priorities[job.priority] -= 1
+                if not self._priorities[job.priority]:
+                    del self._priorities[job.priority]
 
     def next_generation(self, now_s: float) -> Job | None:
         """Look at the generation whose turn it is, suspects aside."""
         self._let_age(now_s)
-        return self._ranks[max(self._ranks)].first(self._account) if self._ranks else None
+        order = self._order
+        while order:
+            place = order[0]
+            lane = self._lanes.get(place[3:])
+            if lane is None or lane.place is not place:
+                heapq.heappop(order)
+                continue
+            its_class = effective_class(lane.first, now_s)
+            true_place = self._place(lane, -its_class)
+            if place >= true_place:
+                return lane.first
+            lane.place = true_place
+            heapq.heapreplace(order, true_place)
+            if true_place[0] > place[0]:  # its first has left, and the next is younger
+                self._note_age(lane, its_class)
+        return None
 
     def first(self, now_s: float) -> Job | None:
         """Look at the job for whose sake a runner would be loaded: a suspect, the next generation or a load."""
         job = next(iter(self.suspects.values()), None) or self.next_generation(now_s)
         return job or next(iter(self.loads.values()), None)
 
+    def oldest(self) -> Job | None:
+        """Look at the job that waits longest; O(n) for n lanes."""
+        firsts = [lane.first for lane in self._lanes.values()]
+        firsts += [next(iter(kind.values())) for kind in (self.suspects, self.loads) if kind]
+        return min(firsts, key=attrgetter("queued_s"), default=None)
+
     def charge(self, job: Job, *, usual_s: float) -> None:
         """Charge a generation, on its grant, with the slot time that one usually takes."""
         account = self._served_at = max(self._served_at, self._account(job.tenant))
-        job.charged_s = usual_s
         self._set(job.tenant, account + usual_s / job.weight)
 
     def correct(self, job: Job, *, took_s: float) -> None:
@@ -109,49 +150,67 @@ class Line:
         if job.charged_s:
             self._set(job.tenant, self._account(job.tenant) + (took_s - job.charged_s) / job.weight)
             if took_s < job.charged_s:
-                for rank in self._ranks.values():
-                    rank.note(job.tenant, self._account)
+                for priority in self._priorities:
+                    lane = self._lanes.get((job.tenant, priority))
+                    if lane is not None:
+                        self._come_forward(lane, lane.place[0])
 
     def in_order(self, now_s: float, *, usual_s: float) -> list[Job]:
         """List all that wait for a slot in the order of their turns, as far as that can be foreseen; O(n log n)."""
         foreseen: list[tuple[tuple[float, float, float], Job]] = []
         accounts: dict[str, float] = {}
-        by_class = sorted(self._generations.values(), key=lambda job: (-effective_class(job, now_s), job.queued_s))
+        generations = (job for lane in self._lanes.values() for job in lane)
+        by_class = sorted(generations, key=lambda job: (-effective_class(job, now_s), job.queued_s))
         for job in by_class:
             account = accounts.get(job.tenant, self._account(job.tenant))
             foreseen.append(((-effective_class(job, now_s), account, job.queued_s), job))
             accounts[job.tenant] = account + usual_s / job.weight
         return [*self.suspects.values(), *(job for _, job in sorted(foreseen, key=itemgetter(0)))]
 
-    def _enter(self, job: Job, its_class: int) -> None:
-        job.rank = its_class
-        rank = self._ranks.get(its_class)
-        if rank is None:
-            rank = self._ranks[its_class] = Rank()
-        rank.add(job, self._account)
-
-    def _leave(self, job: Job) -> None:
-        rank = self._ranks[job.rank]
-        rank.remove(job)
-        if not rank.tenants:
-            del self._ranks[job.rank]
+    def _enter(self, job: Job) -> None:
+        if self._accounts.get(job.tenant, -1.0) < self._served_at:
+            self._set(job.tenant, self._served_at)
+        lane = self._lanes.get((job.tenant, job.priority))
+        if lane is not None:
+            lane.add(job)
+        else:
+            lane = self._lanes[job.tenant, job.priority] = Lane(job)
+            self._priorities[job.priority] = self._priorities.get(job.priority, 0) + 1
+        if lane.first is job:
+            self._come_forward(lane, -job.priority)
+            self._note_age(lane, job.priority)
 
     def _let_age(self, now_s: float) -> None:
-        """Move those that have waited long enough to their next class."""
+        """Let lanes come forward that may have risen by a class."""
         while self._ages and self._ages[0][0] <= now_s:
-            entry = heapq.heappop(self._ages)
-            job = self._generations.get(entry[1])
-            if job is not None and entry == _rises(job):
-                self._leave(job)
-                self._enter(job, max(job.rank + 1, effective_class(job, now_s)))
-                self._note_age(job)
+            rises_s, tenant, priority = heapq.heappop(self._ages)
+            lane = self._lanes.get((tenant, priority))
+            if lane is not None and lane.rises_s == rises_s:
+                its_class = effective_class(lane.first, now_s)
+                self._come_forward(lane, min(lane.place[0], -its_class))
+                self._note_age(lane, its_class)
 
-    def _note_age(self, job: Job) -> None:
-        if job.rank < HIGHEST_PRIORITY:
-            heapq.heappush(self._ages, _rises(job))
-        if len(self._ages) > _SWEEP_ABOVE + 2 * len(self._generations):
-            self._ages = [_rises(each) for each in self._generations.values() if each.rank < HIGHEST_PRIORITY]
+    def _note_age(self, lane: Lane, its_class: int) -> None:
+        """Look at a lane when its first job, now of this class, rises by one."""
+        if its_class >= HIGHEST_PRIORITY:
+            lane.rises_s = math.inf
+            return
+        lane.rises_s = lane.first.queued_s + AGING_S * (its_class - lane.priority + 1)
+        heapq.heappush(self._ages, (lane.rises_s, lane.tenant, lane.priority))
+        if len(self._ages) > _SWEEP_ABOVE + 2 * len(self._lanes):
+            lanes = self._lanes.values()
+            self._ages = [(each.rises_s, each.tenant, each.priority) for each in lanes if each.rises_s < math.inf]
             heapq.heapify(self._ages)
+
+    def _come_forward(self, lane: Lane, minus_class: int) -> None:
+        lane.place = self._place(lane, minus_class)
+        heapq.heappush(self._order, lane.place)
+        if len(self._order) > _SWEEP_ABOVE + 2 * len(self._lanes):
+            self._order = [each.place for each in self._lanes.values()]
+            heapq.heapify(self._order)
+
+    def _place(self, lane: Lane, minus_class: int) -> Place:
+        return minus_class, self._account(lane.tenant), lane.first.queued_s, lane.tenant, lane.priority
 
     def _account(self, tenant: str) -> float:
         return self._accounts.get(tenant, self._served_at)
@@ -163,11 +222,21 @@ class Line:
             del self._accounts[next(iter(self._accounts))]
 
 
+def _insert(jobs: dict[str, Job], job: Job) -> None:
+    """Put a job among others by its age; a new one comes last in O(1), one that was there before is put in order."""
+    is_last = not job.was_returned and (not jobs or next(reversed(jobs.values())).queued_s <= job.queued_s)
+    jobs[job.job_id] = job
+    if not is_last:
+        in_order = sorted(jobs.values(), key=age)
+        jobs.clear()
+        jobs.update((each.job_id, each) for each in in_order)
+
+
 def effective_class(job: Job, now_s: float) -> int:
     """Give a job's priority, raised by its age."""
-    waited_s = now_s - job.queued_s
-    return job.priority if waited_s < AGING_S else min(HIGHEST_PRIORITY, job.priority + int(waited_s / AGING_S))
-
-
-def _rises(job: Job) -> tuple[float, str]:
-    return job.queued_s + AGING_S * (job.rank - job.priority + 1), job.job_id
+    if now_s < job.queued_s + AGING_S:
+        return job.priority
+    n_steps = int((now_s - job.queued_s) / AGING_S)
+    if now_s >= job.queued_s + AGING_S * (n_steps + 1):  # a rounded quotient must not be late: a line looks just then
+        n_steps += 1
+    return min(HIGHEST_PRIORITY, job.priority + n_steps)

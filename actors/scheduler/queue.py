@@ -17,6 +17,8 @@ _NOBODY = Line()
 class WaitQueue:
     """Waiting jobs by model key; owned by the core."""
 
+    __slots__ = ("_lines", "_max_queue", "_n_waiting")
+
     def __init__(self, max_queue: int) -> None:
         self._max_queue = max_queue
         self._lines: dict[str, Line] = {}

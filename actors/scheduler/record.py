@@ -52,6 +52,8 @@ class Record:
     last_failure: Failure | None = None
     drained_for: str = ""
     """Why the last runner with other load options had to go; empty once the next is loaded."""
+    interrupted_s: float = -math.inf
+    """When a host was lost that loaded it: whoever waits since then, or longer, has seen it once."""
     _uses: float = 0.0
     _used_s: float = 0.0
     _policy: RestartPolicy = field(default_factory=RestartPolicy)

@@ -3,54 +3,53 @@
 import msgspec
 
 from actors.messages.model import LoadOptions, LoadPlan, ModelSpec, RunnerUse
+from actors.scheduler.job import Job
 from actors.scheduler.memory import Share
 from actors.scheduler.placement import misfit
 from actors.scheduler.states import RunnerLife, RunnerStep, next_runner_life
 from actors.settings import FOREVER_S
 
 
-class Holding(msgspec.Struct, frozen=True, gc=False):
-    """What a runner holds of a job."""
+class Runner(msgspec.Struct, eq=False, gc=False, kw_only=True):
+    """One runner. Owned by the core's runner table from `StartRunner` or its hello to its exit.
 
-    attempt: int
-    since_s: float
-    is_suspect: bool = False
-    takes_slot: bool = True
-
-
-class Runner(msgspec.Struct, eq=False, gc=False):
-    """One runner. Owned by the core's runner table from `StartRunner` or its hello to its exit."""
+    What heartbeats, grants and ends look at comes first, so that it lies in the same cache lines.
+    """
 
     runner_id: str
     model: ModelSpec
     plan: LoadPlan
-    share: Share
+    life: RunnerLife = RunnerLife.STARTING
+    held: dict[str, Job] = msgspec.field(default_factory=dict)
+    """All that is there, as it was granted, including jobs that nobody waits for any more; changed by `hold` and
+    `let_go`."""
+    n_slotless: int = 0
+    """How many of them take no slot."""
+    listed_at: int | None = None
+    """Where its fleet lists it among those with a free slot: the number of jobs that it holds; None where not."""
+    is_reachable: bool = True
+    """False from an undelivered message to the next sign of life: nothing is granted meanwhile."""
+    last_heard_s: float
+    use: RunnerUse = RunnerUse()
+    n_short_beats: int = 0
+    """Heartbeats in a row that reported fewer jobs than it should hold."""
+    endpoint: str = ""
     launcher_id: str | None
+    idle_since_s: float = 0.0
+    """When the last job ended, or the load; means something while the runner is ready and holds nothing."""
+    share: Share
     keep_alive_s: float
     since_s: float
     """When it entered the table."""
-    last_heard_s: float
-    life: RunnerLife = RunnerLife.STARTING
-    endpoint: str = ""
-    held: dict[str, Holding] = msgspec.field(default_factory=dict)
-    """By job id, all that is there, including jobs that nobody waits for any more; changed by `hold` and `let_go`."""
-    n_slotless: int = 0
-    """How many of them take no slot."""
     named_threads: int | None = None
     """The number of threads that the last request with one named."""
     n_threads: int = 1
     """What the runner was told last."""
-    idle_since_s: float = 0.0
-    """When the last job ended, or the load; means something while the runner is ready and holds nothing."""
     ready_s: float | None = None
     is_reported: bool = False
     """True iff the host's facts show what this runner takes."""
-    is_reachable: bool = True
-    """False from an undelivered message to the next sign of life: nothing is granted meanwhile."""
     audited_s: float | None = None
     """When it was last asked to say what it holds; None without an open question."""
-    n_short_beats: int = 0
-    """Heartbeats in a row that reported fewer jobs than it should hold."""
     drained_s: float = 0.0
     """When it was last told to drain."""
     size_vram_bytes: int = 0
@@ -62,24 +61,21 @@ class Runner(msgspec.Struct, eq=False, gc=False):
     """Why it was loaded, for people."""
     where: str = ""
     """Why it was loaded there, for people."""
-    use: RunnerUse = RunnerUse()
 
     def step(self, step: RunnerStep) -> None:
         """Move on, or raise `Bug`."""
         self.life = next_runner_life(self.life, step)
 
-    def hold(self, job_id: str, holding: Holding) -> None:
+    def hold(self, job: Job) -> None:
         """Note that it holds a job, in place of a lower attempt at it."""
-        if job_id in self.held:
-            self.let_go(job_id)
-        self.held[job_id] = holding
-        self.n_slotless += not holding.takes_slot
+        if job.job_id in self.held:
+            self.let_go(job.job_id)
+        self.held[job.job_id] = job
+        self.n_slotless += not job.needs_slot
 
-    def let_go(self, job_id: str) -> Holding:
+    def let_go(self, job_id: str) -> None:
         """Note that it holds a job no longer."""
-        holding = self.held.pop(job_id)
-        self.n_slotless -= not holding.takes_slot
-        return holding
+        self.n_slotless -= not self.held.pop(job_id).needs_slot
 
     @property
     def is_loading(self) -> bool:
@@ -121,7 +117,7 @@ class Runner(msgspec.Struct, eq=False, gc=False):
     @property
     def has_suspect(self) -> bool:
         """True iff a job is in flight here under which a runner has died before."""
-        return any(holding.is_suspect for holding in self.held.values())
+        return any(job.is_suspect for job in self.held.values())
 
     def serves(self, model: ModelSpec, options: LoadOptions, *, has_devices: bool) -> bool:
         """Tell whether a request with these options can run here."""

@@ -12,8 +12,10 @@ import logging
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from actors.errors import Failure
 from actors.messages.model import ModelSpec
@@ -29,7 +31,7 @@ from actors.scheduler.queue import WaitQueue
 from actors.scheduler.record import Record
 from actors.scheduler.remembered import Remembered
 from actors.scheduler.runner import Runner
-from actors.scheduler.states import JobLife, JobStep, RunnerLife, RunnerStep
+from actors.scheduler.states import JobLife, JobStep, RunnerLife, RunnerStep, next_job_life
 from actors.scheduler.warmth import Warmth
 from actors.settings import Settings
 
@@ -126,12 +128,17 @@ class World:
         """Set an alarm relative to now."""
         self.alarms.look_at(kind, subject, self.now_s + delay_s)
 
+    def step_job(self, job: Job, step: JobStep, **changes: Any) -> Job:
+        """Put what a job is after a step, and these changes, into its place in the table."""
+        after = replace(job, life=next_job_life(job.life, step), **changes)
+        self.jobs[job.job_id] = after
+        return after
+
     def end_job(self, job: Job, step: JobStep) -> None:
         """Take the last step of a job and drop it from the table; the caller sends what the gateway is to know."""
         if job.life is JobLife.QUEUED:
             self.bodies.pop(job.job_id, None)
-            self.alarms.cancel(AlarmKind.QUEUE, job.job_id)
-        job.step(step)
+        next_job_life(job.life, step)
         del self.jobs[job.job_id]
         self.ended_jobs.note(job.job_id, job.attempt)
 

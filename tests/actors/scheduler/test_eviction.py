@@ -3,10 +3,12 @@
 import pytest
 from msgspec.structs import replace
 
+from actors.messages.gateway_to_scheduler import JobKind
 from actors.scheduler.eviction import least_recently_used, reload_cost_s, reluctance, victims_in_order
+from actors.scheduler.job import Job
 from actors.scheduler.memory import Share
 from actors.scheduler.record import Record
-from actors.scheduler.runner import Holding, Runner
+from actors.scheduler.runner import Runner
 from actors.scheduler.states import RunnerLife
 from actors.settings import FOREVER_S
 from tests.actors.scheduler.stage import GIB, model, plan
@@ -68,7 +70,7 @@ def test_victims_skip_pinned_runners() -> None:
 def test_victims_skip_runner_with_request_in_flight() -> None:
     """Never in flight; a busy one only on demand, and behind all idle ones."""
     busy = runner("a")
-    busy.held["job"] = Holding(1, 0.0)
+    busy.hold(Job("job", 1, JobKind.GENERATE, "gw", model()))
     assert order([busy, runner("b")]) == "b"
     assert order([busy, runner("b")], may_be_busy=True) == "ba"
 
@@ -97,7 +99,7 @@ def test_cost_sinks_with_idleness_other_runners_and_a_near_end() -> None:
 def test_reluctance_ranks_what_may_go() -> None:
     """Idle ones go before those that were asked to stay, and these before busy ones."""
     busy = runner("a")
-    busy.held["job"] = Holding(1, 0.0)
+    busy.hold(Job("job", 1, JobKind.GENERATE, "gw", model()))
     assert [reluctance(each) for each in (runner("b"), runner("c", keep_alive_s=FOREVER_S), busy)] == [0, 1, 2]
 
 

@@ -70,6 +70,44 @@ def test_journal_replayed_gives_the_same_decisions(moves: list[int]) -> None:
     assert replayed[-len(seen) :] == [effects for _, effects in seen]
 
 
+@examples(max_examples=8, deadline=None)
+@given(st.lists(st.integers(0, 5), min_size=5, max_size=30), st.lists(st.integers(0, 5), min_size=5, max_size=30))
+def test_journal_that_begins_in_a_busy_world_gives_the_same_decisions(before: list[int], after: list[int]) -> None:
+    """What waited and what was held when the log begins is known to the replay."""
+    stage = Stage(max_queue=12, num_parallel=2)
+    stage.open()
+    runner_id = stage.run_model()
+    for number in range(6):
+        stage.submit(f"first-{number}", tenant=str(number % 3), prefixes=(number, 7), n_losses=number // 5)
+    _move(stage, runner_id, before, "early")
+    for _ in range(2 * EVENTS_KEPT):
+        stage.core.handle(Tick(), stage.now_s)
+    first = stage.core.journal.first_world()
+    assert first.jobs.keys() >= {each.job_id for each in first.queue}
+    assert first.jobs.keys() == stage.core.world.jobs.keys()
+    n_before = len(stage.sends)
+    _move(stage, runner_id, after, "late")
+    replayed = [each for _, _, effects in replay(*load_dump(stage.core.journal.dump())) for each in effects]
+    sent = texts([*stage.sends[n_before:]])
+    assert texts([each for each in replayed if isinstance(each, Send)]) == sent
+
+
+def _move(stage: Stage, runner_id: str, moves: list[int], name: str) -> None:
+    for number, move in enumerate(moves):
+        job_ids = list(stage.core.world.jobs)
+        if move <= 1:
+            stage.submit(f"{name}-{number}", tenant=str(move))
+        elif move == 2:
+            stage.submit(f"{name}-{number}", model("other"))
+        elif move == 3:
+            for job_id in list(stage.runner(runner_id).held)[:1]:
+                stage.finish(runner_id, job_id)
+        elif move == 4 and job_ids:
+            stage.cancel(job_ids[number % len(job_ids)])
+        else:
+            stage.pass_time(float(move))
+
+
 def test_journal_of_a_file_is_replayed_by_a_program(stage: Stage, tmp_path: Path) -> None:
     """What was said and what was decided, line by line."""
     stage.submit("job")

@@ -2,6 +2,7 @@
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from actors.messages.gateway_to_scheduler import JobKind
 from actors.scheduler.job import Job
@@ -84,7 +85,7 @@ def test_line_charges_what_a_job_really_took() -> None:
     assert first is not None
     line.remove(first)
     line.charge(first, usual_s=1.0)
-    line.correct(first, took_s=4.0)
+    line.correct(replace(first, charged_s=1.0), took_s=4.0)
     assert served(line, 5) == ["b", "b", "b", "b", "a"]
 
 
@@ -109,6 +110,16 @@ def test_line_raises_a_job_a_class_for_each_half_minute() -> None:
     now_s = steps * AGING_S
     line = line_of(job("old", priority=LOWEST_PRIORITY), job("new", priority=HIGHEST_PRIORITY, queued_s=now_s))
     assert served(line, 1, now_s=now_s) == ["old"]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.floats(0, 1e6), st.integers(1, 9))
+def test_line_looked_at_just_when_a_job_rises_sees_it_risen(queued_s: float, n_steps: int) -> None:
+    """Whatever the sum of the two times is rounded to; else the line would look at it again and again."""
+    only = job("only", priority=LOWEST_PRIORITY, queued_s=queued_s)
+    now_s = queued_s + AGING_S * n_steps
+    assert line_of(only).next_generation(now_s) is only
+    assert effective_class(only, now_s) == LOWEST_PRIORITY + n_steps
 
 
 def test_line_keeps_loads_and_suspects_apart() -> None:
@@ -187,12 +198,11 @@ def test_line_of_any_history_serves_whom_a_look_at_all_finds(moves: list[tuple[s
         elif move == "serve" and (turn := line.next_generation(now_s)) is not None:
             line.remove(waiting.pop(turn.job_id))
             line.charge(turn, usual_s=4.0)
-            granted.append(turn)
+            granted.append(replace(turn, charged_s=4.0))
         elif move == "leave" and waiting:
             line.remove(waiting.pop(list(waiting)[pick % len(waiting)]))
         elif move == "return" and granted:
-            back = granted.pop(pick % len(granted))
-            back.was_returned = True
+            back = replace(granted.pop(pick % len(granted)), was_returned=True)
             waiting[back.job_id] = back
             line.add(back)
         elif move == "end" and granted:
@@ -206,4 +216,7 @@ def test_line_of_any_history_serves_whom_a_look_at_all_finds(moves: list[tuple[s
         turn = line.next_generation(now_s)
         assert (turn and place(turn)) == min(map(place, waiting.values()), default=None)
         assert line.n_generations == len(waiting)
-        assert len(line._ages) <= 64 + 2 * len(waiting) + 1
+        oldest = line.oldest()
+        assert (oldest and oldest.queued_s) == min((each.queued_s for each in waiting.values()), default=None)
+        assert {each.job_id for each in line} == waiting.keys()
+        assert max(len(line._ages), len(line._order)) <= 64 + 2 * len(waiting) + 1

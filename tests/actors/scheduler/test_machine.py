@@ -5,6 +5,7 @@ import math
 from typing import get_args
 
 import pytest
+from msgspec.structs import replace
 
 from actors.errors import Bug
 from actors.link import HEARTBEAT_S, MISSED_BEATS
@@ -81,7 +82,8 @@ def test_core_with_idle_peers_ticks_seldom(stage: Stage) -> None:
 def test_check_invariants_with_a_broken_one_raises(stage: Stage) -> None:
     """A job that is granted to nobody."""
     stage.submit("job")
-    stage.core.world.jobs["job"].life = JobLife.GRANTED
+    jobs = stage.core.world.jobs
+    jobs["job"] = replace(jobs["job"], life=JobLife.GRANTED)
     with pytest.raises(Bug, match="broken invariant"):
         stage.core.check_invariants()
 

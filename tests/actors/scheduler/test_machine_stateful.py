@@ -129,11 +129,11 @@ class SchedulerMachine(RuleBasedStateMachine):
     @invariant()
     def nobody_is_evicted_in_flight(self) -> None:
         """Unless a model waited its turn out; and then the jobs in flight go on."""
-        for note in self.troupe.notes:
+        for note, pinned in self.troupe.notes:
             eviction = _EVICTION.search(note)
             if eviction is not None:
                 assert self.troupe.now_s >= deadlines.TURN_S or not int(eviction[2])
-                assert eviction[1] not in {each.name for each in PINNED if each.key in self.troupe.core.world.pinned}
+                assert eviction[1] not in {each.name for each in PINNED if each.key in pinned}
         self.troupe.notes.clear()
 
     @invariant()

@@ -1,5 +1,7 @@
 """The queue: its bound, its lines."""
 
+from msgspec.structs import replace
+
 from actors.messages.gateway_to_scheduler import JobKind
 from actors.scheduler.job import Job
 from actors.scheduler.queue import WaitQueue
@@ -27,8 +29,7 @@ def test_queue_puts_a_returned_job_in_front() -> None:
     """A job that could not be delivered does not lose its place."""
     queue = WaitQueue(1)
     queue.add(job("1"))
-    returned = job("2")
-    returned.was_returned = True
+    returned = replace(job("2"), was_returned=True)
     queue.add(returned)
     assert queue.line(returned.model.key).next_generation(0.0) is returned
     assert sorted(each.job_id for each in queue) == ["1", "2"]

@@ -93,7 +93,8 @@ class Troupe:
         self.runners: dict[str, FakeRunner] = {}
         self.to_core: defaultdict[str, deque[tuple[msgspec.Struct, tuple[bytes, ...]]]] = defaultdict(deque)
         self.from_core: defaultdict[str, deque[tuple[msgspec.Struct, tuple[bytes, ...]]]] = defaultdict(deque)
-        self.notes: list[str] = []
+        self.notes: list[tuple[str, frozenset[str]]] = []
+        """Lines for the operator, each with the models that were pinned then."""
         self.restart()
 
     # The core.
@@ -110,7 +111,7 @@ class Troupe:
         while events:
             for effect in self.core.handle(events.popleft(), self.now_s):
                 if isinstance(effect, Note):
-                    self.notes.append(effect.text)
+                    self.notes.append((effect.text, frozenset(self.core.world.pinned)))
                     continue
                 self.check_effect(effect)
                 if self.is_alive(effect.peer):
