@@ -82,13 +82,20 @@ class Engines:
         has_embedded = self._embedder.step(is_beside=has_generated)
         return has_generated or has_embedded
 
+    @property
+    def gathers_until(self) -> float | None:
+        """The monotonic time until which a batch of embeddings waits for more, None when none does."""
+        return self._embedder.gathers_until
+
     def use(self, *, n_waiting: int) -> RunnerUse:
         """Give the figures of a heartbeat."""
         use = RunnerUse(n_waiting=n_waiting) if self._generator is None else self._generator.use(n_waiting=n_waiting)
         return msgspec.structs.replace(use, n_active=use.n_active + len(self._embedder))
 
     def rest(self, now: float) -> float | None:
-        """Free what has been idle for long; give the monotonic time at which to ask again, None for never."""
+        """Free what has been idle for long; give the monotonic time at which to ask or step again, None for never."""
+        if self.gathers_until is not None:
+            return self.gathers_until
         return None if self._generator is None else self._embedder.rest(now)
 
     def set_threads(self, n_threads: int) -> None:
