@@ -160,7 +160,10 @@ class ClientConnection:
                 if not data:
                     break
                 await exchange.over.wait()  # the client has sent ahead; should it leave now, that goes unseen
-            request = plain_request(data) if self._is_between_requests() else None
+            is_between = self._is_between_requests()
+            if is_between and not data:
+                break
+            request = plain_request(data) if is_between else None
             if request is not None and request.missing_bytes:
                 data += await self._receive() or b""
                 request = plain_request(data)

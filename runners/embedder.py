@@ -105,11 +105,14 @@ class Embedder:
                 return True
         return False
 
-    def step(self, *, is_beside: bool) -> bool:
-        """Evaluate one batch; False when there was nothing to do yet. `is_beside`: answers are being generated, too."""
+    def step(self, *, is_beside: bool, n_coming: int = 0) -> bool:
+        """Evaluate one batch; False when there was nothing to do yet.
+
+        `is_beside`: answers are being generated, too. `n_coming` jobs are on their way here.
+        """
         if self._context is None or not self._jobs:
             return False
-        if self._gathering.waits(time.monotonic(), self._fills_a_batch):
+        if self._gathering.waits(time.monotonic(), self._fills_a_batch, n_coming=n_coming):
             return False
         shares = self._pack(self._room(is_beside=is_beside))
         if not shares:

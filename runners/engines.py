@@ -76,10 +76,10 @@ class Engines:
         generations = [] if self._generator is None else self._generator.jobs_of(gateway_id)
         return generations + self._embedder.jobs_of(gateway_id)
 
-    def step(self) -> bool:
-        """Advance every job; False when there was nothing to do."""
+    def step(self, n_coming: int = 0) -> bool:
+        """Advance every job; False when there was nothing to do yet. `n_coming` jobs are on their way here."""
         has_generated = self._generator is not None and self._generator.step()
-        has_embedded = self._embedder.step(is_beside=has_generated)
+        has_embedded = self._embedder.step(is_beside=has_generated, n_coming=n_coming)
         return has_generated or has_embedded
 
     @property

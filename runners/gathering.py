@@ -27,9 +27,12 @@ class Gathering:
         self.n_new += 1
         self.last_s = now_s
 
-    def waits(self, now_s: float, is_full: Callable[[], bool]) -> bool:
-        """Tell whether the next step is put off; else it begins now, and counts anew. `is_full`: nothing more fits."""
-        if self.n_new > 1 and not is_full():
+    def waits(self, now_s: float, is_full: Callable[[], bool], *, n_coming: int = 0) -> bool:
+        """Tell whether the next step is put off; else it begins now, and counts anew.
+
+        `n_coming` calls are known to be on their way; `is_full` tells that nothing more fits.
+        """
+        if self.n_new + n_coming > 1 and not is_full():
             self.since_s = now_s if self.since_s is None else self.since_s
             if now_s < min(self.last_s + PAUSE_S, self.since_s + MOST_S):
                 return True

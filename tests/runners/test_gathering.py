@@ -24,6 +24,14 @@ def test_gathering_lets_a_lone_call_go_at_once() -> None:
     assert gathering.until_s is None
 
 
+def test_gathering_waits_for_a_call_that_is_on_its_way() -> None:
+    """A lone call waits, too, while another is being prepared."""
+    gathering = Gathering()
+    gathering.arrived(1.0)
+    assert gathering.waits(1.0, _has_room, n_coming=1)
+    assert not gathering.waits(1.0 + PAUSE_S, _has_room, n_coming=1)
+
+
 def test_gathering_of_several_ends_with_a_pause() -> None:
     """Each further call prolongs the wait."""
     gathering = Gathering()
