@@ -7,9 +7,11 @@ step beside them takes them away, and is the smaller for it. A call that comes a
 import dataclasses
 from collections.abc import Callable
 
-PAUSE_S = 0.002
-"""Several times what lies between two calls that were made at once."""
-MOST_S = 0.02
+PAUSE_PER_CALL_S = 0.001
+"""How long a pause must be to end a wait, for each call that has come: the more have, the likelier are further ones.
+They come in clumps, because the processes that bring them take turns on the cores."""
+LONGEST_PAUSE_S = 0.006
+MOST_S = 0.03
 
 
 @dataclasses.dataclass(slots=True)
@@ -34,7 +36,7 @@ class Gathering:
         """
         if self.n_new + n_coming > 1 and not is_full():
             self.since_s = now_s if self.since_s is None else self.since_s
-            if now_s < min(self.last_s + PAUSE_S, self.since_s + MOST_S):
+            if now_s < min(self.last_s + self._pause_s, self.since_s + MOST_S):
                 return True
         self.n_new, self.since_s = 0, None
         return False
@@ -42,4 +44,8 @@ class Gathering:
     @property
     def until_s(self) -> float | None:
         """When the wait ends if no more calls come; None when there is none."""
-        return None if self.since_s is None else min(self.last_s + PAUSE_S, self.since_s + MOST_S)
+        return None if self.since_s is None else min(self.last_s + self._pause_s, self.since_s + MOST_S)
+
+    @property
+    def _pause_s(self) -> float:
+        return min(LONGEST_PAUSE_S, self.n_new * PAUSE_PER_CALL_S)

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runners.gathering import MOST_S, PAUSE_S, Gathering
+from runners.gathering import LONGEST_PAUSE_S, MOST_S, PAUSE_PER_CALL_S, Gathering
 
 TINY_S = 1e-6
 
@@ -29,19 +29,19 @@ def test_gathering_waits_for_a_call_that_is_on_its_way() -> None:
     gathering = Gathering()
     gathering.arrived(1.0)
     assert gathering.waits(1.0, _has_room, n_coming=1)
-    assert not gathering.waits(1.0 + PAUSE_S, _has_room, n_coming=1)
+    assert not gathering.waits(1.0 + PAUSE_PER_CALL_S, _has_room, n_coming=1)
 
 
 def test_gathering_of_several_ends_with_a_pause() -> None:
-    """Each further call prolongs the wait."""
+    """Each further call prolongs the wait, and how long a pause must be."""
     gathering = Gathering()
     gathering.arrived(1.0)
     gathering.arrived(1.0)
     assert gathering.waits(1.0, _has_room)
-    gathering.arrived(1.0 + PAUSE_S / 2)
-    assert gathering.until_s == 1.0 + PAUSE_S / 2 + PAUSE_S
-    assert gathering.waits(1.0 + PAUSE_S, _has_room)
-    assert not gathering.waits(1.0 + 2 * PAUSE_S, _has_room)
+    gathering.arrived(1.001)
+    assert gathering.until_s == 1.001 + 3 * PAUSE_PER_CALL_S
+    assert gathering.waits(1.003, _has_room)
+    assert not gathering.waits(1.005, _has_room)
     assert gathering.until_s is None
 
 
@@ -54,7 +54,7 @@ def test_gathering_ends_when_the_batch_is_full() -> None:
     assert not gathering.waits(1.0, _is_full)
 
 
-@given(st.lists(st.floats(0.0, PAUSE_S), min_size=2, max_size=50))
+@given(st.lists(st.floats(0.0, LONGEST_PAUSE_S), min_size=2, max_size=50))
 def test_gathering_is_bounded_however_many_come(gaps_s: list[float]) -> None:
     """A stream of calls that never pauses is held up for `MOST_S`, and a step that begins counts anew."""
     gathering = Gathering()
