@@ -52,6 +52,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     scheduler_endpoint: str
     drain_timeout_s: float = 30.0
     queue_timeout_s: float = 600.0
+    step_timeout_s: float = 120.0
+    """A prefill chunk of a huge model takes a minute on a CPU."""
     kv_cache_type: str | None = None
     """One of `kv_cache.NAMES`; None: of 16 bits, as it pays."""
     flash_attention: bool | None = None
@@ -123,6 +125,7 @@ def settings_from(environ: Mapping[str, str] = os.environ) -> Settings:
         scheduler_endpoint=env.text("LLAMACTOR_SCHEDULER") or f"ipc://{run_dir}/scheduler.sock",
         drain_timeout_s=env.duration_s("LLAMACTOR_DRAIN_TIMEOUT", 30.0),
         queue_timeout_s=env.duration_s("LLAMACTOR_QUEUE_TIMEOUT", 600.0),
+        step_timeout_s=env.duration_s("LLAMACTOR_STEP_TIMEOUT", 120.0),
         kv_cache_type=_kv_cache_type(env),
         flash_attention=env.choice("OLLAMA_FLASH_ATTENTION"),
         kv_on_device=env.choice("LLAMACTOR_KV_ON_DEVICE") is not False,

@@ -130,12 +130,10 @@ class Socket:
 
     def receive_nowait(self) -> list[bytes] | None:
         """Return the frames of a message that is here already, or None. Only for the task that receives."""
-        while True:
-            try:
+        while has_input(self._socket):
+            with contextlib.suppress(zmq.Again):
                 return self._take()
-            except zmq.Again:
-                if not has_input(self._socket):
-                    return None
+        return None
 
     def send_nowait(self, frames: list[bytes]) -> None:
         """Send one message or refuse it whole.

@@ -1,5 +1,6 @@
 """The Quart app: routes, the checks before them, and errors in the shape of the family that was asked."""
 
+import functools
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -7,6 +8,7 @@ from urllib.parse import quote
 
 from quart import Response, request
 from quart.ctx import RequestContext
+from quart.routing import QuartRule
 from quart.sessions import NullSession
 from quart.wrappers import Request
 from quart_trio import QuartTrio
@@ -18,7 +20,7 @@ from werkzeug.exceptions import (
     RequestTimeout,
     UnsupportedMediaType,
 )
-from werkzeug.routing import RequestRedirect
+from werkzeug.routing import MapAdapter, RequestRedirect
 
 from actors.errors import CapacityError, Draining, InvalidRequest, LlamactorError, NotAvailable
 from actors.log import get_logger
@@ -56,8 +58,47 @@ class GatewayApp(QuartTrio):
         return func
 
     def request_context(self, request: Request) -> RequestContext:
-        """Make the context of a request, which has no session."""
-        return RequestContext(self, request, _NO_SESSION)
+        """Make the context of a request."""
+        return _Context(self, request)
+
+    @functools.cached_property
+    def any_adapter(self) -> MapAdapter:
+        """An adapter of URLs for requests that need none of their own."""
+        return self.url_map.bind("")
+
+    @functools.cached_property
+    def fixed_rules(self) -> dict[tuple[str, str], QuartRule]:
+        """The rules of paths without variables, by method and path; routes are not added once requests come."""
+        rules = [each for each in self.url_map.iter_rules() if isinstance(each, QuartRule) and not each.arguments]
+        return {(method, rule.rule): rule for rule in rules for method in rule.methods or ()}
+
+
+class _Context(RequestContext):
+    """The context of a request: it has no session, and an adapter of URLs only where the path has variables."""
+
+    app: GatewayApp
+
+    def __init__(self, app: GatewayApp, request: Request) -> None:
+        self.app = app
+        self.request_websocket = request
+        self.url_adapter = app.any_adapter
+        self.session = _NO_SESSION
+        self.preserved = False
+        self.flashes = None
+        self._cv_tokens = []
+        self._after_request_functions = []
+        request.routing_exception = None
+        request.json_module = app.json
+
+    def match_request(self) -> None:
+        """Find the route of a request."""
+        request = self.request
+        rule = self.app.fixed_rules.get((request.method, request.path))
+        if rule is not None:
+            request.url_rule, request.view_args = rule, {}
+            return
+        self.url_adapter = self.app.create_url_adapter(request)
+        super().match_request()
 
 
 def create_app(worker: Worker) -> QuartTrio:

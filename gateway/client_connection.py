@@ -1,7 +1,8 @@
 """One TCP connection under Hypercorn's protocols: what they parse and frame is read and written here.
 
-Two shorter ways than ASGI's lead to the socket, because each event of it takes a dozen calls: `hold` and `let_go` send
-the head of an answer together with its beginning, and `write_chunk` sends a piece of a streamed one.
+Ordinary requests of HTTP/1.1 go past Hypercorn's protocols (`gateway/plain_exchange.py`). Two shorter ways than ASGI's
+lead to the socket, because each event of it takes a dozen calls: `hold` and `let_go` send the head of an answer
+together with its beginning, and `write_chunk` sends a piece of a streamed one.
 
 One of Hypercorn 0.18's defects is mended here: over HTTP/2 it ends a whole connection when a client is still sending a
 body whose request was answered already.
@@ -23,11 +24,14 @@ from hypercorn.utils import parse_socket_addr
 
 from gateway.connection_stream import ConnectionStream
 from gateway.idle_connections import IdleConnections
+from gateway.plain_exchange import PlainExchange, PlainRequest, plain_request, scope_of
 from gateway.request_tasks import RequestTasks
 
 CONNECTION = "llamactor.connection"
 """Key of ASGI's state of a connection, under which its `ClientConnection` stands."""
 _MOST_READ_BYTES = 64 << 10
+_UNTOUCHED = (b"", False)
+"""What h11 holds of a connection whose client has sent nothing beyond its last request."""
 _SENDS_PER_CHECKPOINT = 16
 _LINGER_S = 2.0
 _MOST_LINGERED_BYTES = 1 << 20
@@ -67,6 +71,9 @@ class ClientConnection:
         self._held: list[bytes] | None = None
         self._n_sends = 0
         self._is_parsing = False
+        self._tasks = RequestTasks()
+        self._exchange: PlainExchange | None = None
+        """The ordinary request that is being served."""
 
     async def serve(self) -> None:
         """Serve until one side closes.
@@ -83,7 +90,8 @@ class ClientConnection:
         try:
             client = parse_socket_addr(socket.family, socket.getpeername())
             server = parse_socket_addr(socket.family, socket.getsockname())
-            async with RequestTasks() as tasks:
+            async with self._tasks as tasks:
+                self._ends = ("https" if is_tls else "http", client, server)
                 state = ConnectionState({CONNECTION: self})
                 self._protocol = ProtocolWrapper(
                     self._app,
@@ -113,7 +121,7 @@ class ClientConnection:
 
     def hold(self) -> None:
         """Keep what is written until `let_go`, where the protocol allows that."""
-        if isinstance(self._protocol.protocol, H11Protocol):
+        if self._exchange is not None or isinstance(self._protocol.protocol, H11Protocol):
             self._held = []
 
     async def let_go(self) -> None:
@@ -124,6 +132,8 @@ class ClientConnection:
 
     def writes_chunks(self) -> bool:
         """Tell whether the head of an answer was written whose body is to come in chunks of HTTP/1.1."""
+        if self._exchange is not None:
+            return self._exchange.writes_chunks
         protocol = self._protocol.protocol
         if not isinstance(protocol, H11Protocol):
             return False
@@ -144,17 +154,65 @@ class ClientConnection:
         return agreed
 
     async def _read(self) -> None:
-        while True:
-            try:
-                data = await self._stream.receive_some(_MOST_READ_BYTES)
-            except (trio.ClosedResourceError, trio.BrokenResourceError):
+        while (data := await self._receive()) is not None:
+            exchange = self._exchange
+            if exchange is not None:
+                if not data:
+                    break
+                await exchange.over.wait()  # the client has sent ahead; should it leave now, that goes unseen
+            is_between = self._is_between_requests()
+            if is_between and not data:
                 break
+            request = plain_request(data) if is_between else None
+            if request is not None and request.missing_bytes:
+                data += await self._receive() or b""
+                request = plain_request(data)
+            if request is not None and not request.missing_bytes:
+                await self._serve(request)
+                continue
             self._is_parsing = True
-            await self._protocol.handle(RawData(bytes(data)))
+            await self._protocol.handle(RawData(data))
             self._is_parsing = False
             if not data:
                 break
+        await self._tell_of_leaving()
+
+    async def _tell_of_leaving(self) -> None:
+        """End what is being done for a client that has left."""
+        if self._exchange is not None:
+            await self._exchange.put({"type": "http.disconnect"})
         await self._protocol.handle(Closed())
+
+    async def _receive(self) -> bytes | None:
+        """Give what the client sends next, nothing at its end; None when the connection is closed."""
+        try:
+            return bytes(await self._stream.receive_some(_MOST_READ_BYTES))
+        except (trio.ClosedResourceError, trio.BrokenResourceError):
+            return None
+
+    def _is_between_requests(self) -> bool:
+        protocol = self._protocol.protocol
+        if not isinstance(protocol, H11Protocol):
+            return False
+        http = protocol.connection
+        return http.our_state is h11.IDLE and http.trailing_data == _UNTOUCHED
+
+    async def _serve(self, request: PlainRequest) -> None:
+        """Start the task of an ordinary request."""
+        self._idle.discard(self)
+        scheme, client, server = self._ends
+        scope = scope_of(request, scheme=scheme, client=client, server=server, state={CONNECTION: self})
+        exchange = self._exchange = PlainExchange(scope, self._write, self._go_on)
+        exchange.put = await self._tasks.spawn_app(self._app, self._config, scope, exchange.send)
+        await exchange.put({"type": "http.request", "body": request.body, "more_body": False})
+
+    async def _go_on(self, *, stays_open: bool) -> None:
+        """End an ordinary request: wait for the next one, or close."""
+        self._exchange = None
+        if stays_open and not self._context.terminated.is_set():
+            self._idle.add(self)
+        else:
+            await self._close()
 
     async def _obey(self, event: Event) -> None:
         """Do what the protocol wants: write, close or time the idle connection."""
@@ -189,7 +247,7 @@ class ClientConnection:
                     with trio.CancelScope(shield=True):
                         await self._stream.send_all(left)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
-            await self._protocol.handle(Closed())
+            await self._tell_of_leaving()
 
     async def _linger(self) -> None:
         """Let a client end what it is sending: closing before would reset the connection, and our answer be lost."""

@@ -46,9 +46,9 @@ class Gate:
 
     def _answer_by_host(self) -> Response | None:
         name = origins.host_without_port(request.headers.get("Host", ""))
-        if origins.is_local_name(name):
-            return bare(204) if request.method == "OPTIONS" else None
-        return None if origins.is_local_address(name) else bare(403)
+        if request.method == "OPTIONS" and origins.is_local_name(name):
+            return bare(204)
+        return None if origins.is_local_address(name) or origins.is_local_name(name) else bare(403)
 
 
 def bare(status: int) -> Response:

@@ -33,6 +33,7 @@ _SCHEMES = (
     "moz-extension://",
     "ms-browser-extension://",
 )
+_LOCAL_NAMES = {"", "localhost"}
 _LOCAL_SUFFIXES = (".localhost", ".local", ".internal")
 
 
@@ -77,11 +78,13 @@ def host_without_port(host: str) -> str:
 def is_local_name(host: str) -> bool:
     """Tell whether a host name can only mean this machine or its own network."""
     name = host.lower()
-    return name in {"", "localhost", socket.gethostname().lower()} or name.endswith(_LOCAL_SUFFIXES)
+    return name in _LOCAL_NAMES or name.endswith(_LOCAL_SUFFIXES) or name == socket.gethostname().lower()
 
 
 def is_local_address(host: str) -> bool:
     """Tell whether a host is an address of this machine or a private one."""
+    if host == "127.0.0.1":
+        return True
     try:
         address = ipaddress.ip_address(host)
     except ValueError:

@@ -5,6 +5,7 @@ Draining, in this order: the listening sockets close; new requests on connection
 under its writer, and what waits for a runner is cancelled.
 """
 
+import errno
 import ssl
 from collections.abc import Callable, Sequence
 
@@ -29,6 +30,8 @@ MAX_STREAMS = 100
 """Requests at once on one HTTP/2 connection, as RFC 9113 recommends at least."""
 MAX_CONNECTIONS = 4096
 """Of one worker at once; further ones wait in the listening socket's queue."""
+_NO_CAPACITY = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}
+_RETRY_ACCEPT_S = 0.1
 _LATE_HEADS_S = 0.3
 """Between closing the listening sockets and closing idle connections."""
 _LAST_WORDS_S = 1.0
@@ -50,25 +53,6 @@ def hypercorn_config() -> Config:
     config.h2_max_header_list_size = MAX_HEAD_BYTES
     config.h2_max_concurrent_streams = MAX_STREAMS
     return config
-
-
-class _Turnstile(trio.abc.Listener[trio.SocketStream]):
-    """A listener that accepts only while there is room; whoever serves a connection gives its room back."""
-
-    def __init__(self, listener: trio.SocketListener, room: trio.Semaphore) -> None:
-        self._listener = listener
-        self._room = room
-
-    async def accept(self) -> trio.SocketStream:
-        await self._room.acquire()
-        try:
-            return await self._listener.accept()
-        except BaseException:
-            self._room.release()
-            raise
-
-    async def aclose(self) -> None:
-        await self._listener.aclose()
 
 
 class Server:
@@ -160,9 +144,20 @@ class Server:
         self._closed.set()
 
     async def _accept(self, listener: trio.SocketListener, connections: trio.Nursery) -> None:
-        turnstile = _Turnstile(listener, self._room)
-        async with turnstile:
-            await trio.serve_listeners(self._serve_connection, [turnstile], handler_nursery=connections)
+        """Accept while there is room; whoever serves a connection gives its room back."""
+        async with listener:
+            while True:
+                await self._room.acquire()
+                try:
+                    accepted = await listener.accept()
+                except BaseException as error:
+                    self._room.release()
+                    if not isinstance(error, OSError) or error.errno not in _NO_CAPACITY:
+                        raise
+                    log.error("no connection can be accepted: %s", error)
+                    await trio.sleep(_RETRY_ACCEPT_S)
+                else:
+                    connections.start_soon(self._serve_connection, accepted)
 
     async def _serve_connection(self, accepted: trio.SocketStream) -> None:
         stream = ConnectionStream(accepted, write_deadline_s=self._write_deadline_s)

@@ -141,6 +141,7 @@ class Runner:
         if self._state is not RunnerState.READY:
             self._thread.tell(RejectedJob(ref, Draining().as_failure()))
         else:
+            self._thread.n_coming += 1
             self._nursery.start_soon(self._prepare, ref, payload)
 
     async def _prepare(self, ref: JobRef, payload: list[bytes]) -> None:
@@ -161,6 +162,8 @@ class Runner:
                 arrival = await self._preparer.prepare(ref, body, resumed=resumed)
         except LlamactorError as error:
             arrival = RejectedJob(ref, error.as_failure())
+        finally:
+            self._thread.n_coming -= 1
         if self._jobs.get(ref.job_id) == ref:  # else it was replaced by its next attempt
             self._thread.tell(arrival)
 

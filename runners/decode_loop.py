@@ -44,14 +44,18 @@ class DecodeLoop:
         publisher: Publisher,
         on_event: Callable[[Event], None],
         on_load: Callable[[float], None],
+        n_coming: Callable[[], int],
     ) -> None:
         """Load the model and report it; `on_load` hears meanwhile which fraction is read.
+
+        `n_coming` tells how many jobs are being prepared.
 
         Raises:
             LoadFailed: llama.cpp refused the model or the context; nothing is left open.
         """
         self._publisher = publisher
         self._on_event = on_event
+        self._n_coming = n_coming
         started = time.monotonic()
         start_backend()
         self._admission = Admission()
@@ -95,7 +99,7 @@ class DecodeLoop:
             self._give_up(now)
             self._start_waiting()
         self.step_started = now
-        worked = self._engines.step()
+        worked = self._engines.step(self._n_coming())
         self.step_started = 0.0
         if worked:
             self._threads.stepped(time.monotonic() - now)

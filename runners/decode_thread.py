@@ -37,6 +37,8 @@ class DecodeThread:
         self._commands: collections.deque[Command] = collections.deque()
         self._publisher = Publisher(assignment.endpoint)
         self._thread = threading.Thread(target=self._run, name="decode", daemon=True)
+        self.n_coming = 0
+        """Jobs that the trio thread, which alone writes this, is preparing."""
         self._load_fraction = 0.0  # written by the decode thread, read for heartbeats
         self._loop: DecodeLoop | None = None  # set once, when the model is loaded; read for figures only
 
@@ -68,7 +70,9 @@ class DecodeThread:
     def _run(self) -> None:
         setproctitle.setthreadtitle("decode")  # `CoreUse` knows by it the threads that llama.cpp starts here
         try:
-            loop = self._loop = DecodeLoop(self._assignment, self._publisher, self._on_event, self._note_load)
+            loop = self._loop = DecodeLoop(
+                self._assignment, self._publisher, self._on_event, self._note_load, lambda: self.n_coming
+            )
             try:
                 while loop.turn(self._commands):
                     pass

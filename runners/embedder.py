@@ -18,6 +18,7 @@ from actors.messages.runner_to_gateway import DoneReason
 from actors.messages.runner_to_scheduler import Outcome
 from runners.embedding_jobs import Passage, PreparedEmbedding, RunningEmbedding
 from runners.embedding_shape import EmbeddingShape
+from runners.gathering import Gathering
 from runners.llama.adapters import Adapters
 from runners.llama.batch import Batch
 from runners.llama.embedding_context import EmbeddingContext
@@ -58,6 +59,7 @@ class Embedder:
         self._jobs: collections.deque[RunningEmbedding] = collections.deque()
         self._passages: list[Passage] = []
         self._free: list[int] = []
+        self._gathering = Gathering()
         self._tokens_per_ns = 0.0
         self._used_s = 0.0
         """Monotonic time at which the last job ended."""
@@ -88,6 +90,7 @@ class Embedder:
             self._on_end(job.ref, Outcome.FAILED)
             return
         self._jobs.append(RunningEmbedding(job, time.perf_counter_ns()))
+        self._gathering.arrived(time.monotonic())
 
     def jobs_of(self, gateway_id: str) -> list[JobRef]:
         """List the jobs that came from one gateway."""
@@ -102,9 +105,14 @@ class Embedder:
                 return True
         return False
 
-    def step(self, *, is_beside: bool) -> bool:
-        """Evaluate one batch; False when there was nothing to do. `is_beside`: answers are being generated, too."""
-        if self._context is None:
+    def step(self, *, is_beside: bool, n_coming: int = 0) -> bool:
+        """Evaluate one batch; False when there was nothing to do yet.
+
+        `is_beside`: answers are being generated, too. `n_coming` jobs are on their way here.
+        """
+        if self._context is None or not self._jobs:
+            return False
+        if self._gathering.waits(time.monotonic(), self._fills_a_batch, n_coming=n_coming):
             return False
         shares = self._pack(self._room(is_beside=is_beside))
         if not shares:
@@ -124,6 +132,11 @@ class Embedder:
             for job in {passage.job for passage, _ in shares}:
                 self._fail(job, error.as_failure())
         return True
+
+    @property
+    def gathers_until(self) -> float | None:
+        """The monotonic time until which a batch waits for more, None when none does."""
+        return self._gathering.until_s if self._jobs else None
 
     def rest(self, now: float) -> float | None:
         """Free the context when no job came for `IDLE_S`; give the time at which to ask again, None for never.
@@ -148,6 +161,13 @@ class Embedder:
         if self._context is not None:
             self._context.close()
             self._context = None
+
+    def _fills_a_batch(self) -> bool:
+        n_tokens = n_inputs = 0
+        for job in self._jobs:
+            n_tokens += job.prepared.n_tokens
+            n_inputs += len(job.prepared.inputs)
+        return n_tokens >= min(_BATCH_TOKENS, self._shape.n_batch) or n_inputs >= len(self._free)
 
     def _room(self, *, is_beside: bool) -> int:
         """Give the tokens that the next step may take."""

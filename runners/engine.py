@@ -19,6 +19,7 @@ from runners.draft_model import DraftModel
 from runners.drafting import Drafting
 from runners.draws import Draws
 from runners.growing_context import GrowingContext
+from runners.histories import Histories
 from runners.jobs import PreparedJob, RunningJob
 from runners.llama.adapters import Adapters
 from runners.llama.batch import Batch
@@ -64,7 +65,8 @@ class Engine:
         self._context = GrowingContext(model, plan)
         self._batch = Batch(plan.n_batch)
         self._budget = PrefillBudget(plan.n_batch)
-        self._prefixes = Prefixes(model, tier or Tier(memory_bytes=0))
+        self._histories = Histories(self._slots)
+        self._prefixes = Prefixes(model, tier or Tier(memory_bytes=0), self._histories)
         self._adapters = AdapterTurns(adapters or Adapters(model), self._slots)
         self._drafting = Drafting(model, plan, costs=costs, draft_model=draft_model)
         self._sampling = Sampling(model, num_ctx=plan.num_ctx)
@@ -107,7 +109,7 @@ class Engine:
             return True
         try:
             adapters = self._adapters.set_for(job, self._context.now)
-            slot = slot_for(job.prompt, self._slots, adapters=adapters)
+            slot = slot_for(self._histories.shared(job.prompt), self._slots, adapters=adapters)
             if slot is None:
                 return False
             n_tokens = min(len(job.prompt) + _ANSWER_TOKENS, self._plan.num_ctx)

@@ -76,11 +76,16 @@ class Engines:
         generations = [] if self._generator is None else self._generator.jobs_of(gateway_id)
         return generations + self._embedder.jobs_of(gateway_id)
 
-    def step(self) -> bool:
-        """Advance every job; False when there was nothing to do."""
+    def step(self, n_coming: int = 0) -> bool:
+        """Advance every job; False when there was nothing to do yet. `n_coming` jobs are on their way here."""
         has_generated = self._generator is not None and self._generator.step()
-        has_embedded = self._embedder.step(is_beside=has_generated)
+        has_embedded = self._embedder.step(is_beside=has_generated, n_coming=n_coming)
         return has_generated or has_embedded
+
+    @property
+    def gathers_until(self) -> float | None:
+        """The monotonic time until which a batch of embeddings waits for more, None when none does."""
+        return self._embedder.gathers_until
 
     def use(self, *, n_waiting: int) -> RunnerUse:
         """Give the figures of a heartbeat."""
@@ -88,7 +93,9 @@ class Engines:
         return msgspec.structs.replace(use, n_active=use.n_active + len(self._embedder))
 
     def rest(self, now: float) -> float | None:
-        """Free what has been idle for long; give the monotonic time at which to ask again, None for never."""
+        """Free what has been idle for long; give the monotonic time at which to ask or step again, None for never."""
+        if self.gathers_until is not None:
+            return self.gathers_until
         return None if self._generator is None else self._embedder.rest(now)
 
     def set_threads(self, n_threads: int) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from actors.errors import DecodeFailed
 from actors.log import get_logger
+from runners.histories import Histories
 from runners.jobs import PreparedJob, RunningJob
 from runners.llama.adapters import AdapterSet
 from runners.llama.cells import convert
@@ -32,8 +33,9 @@ LEAST_GAIN_TOKENS = 32
 class Prefixes:
     """Gives slots the longest beginning of their prompt that is to be had; owned by the decode thread."""
 
-    def __init__(self, model: Model, tier: Tier) -> None:
+    def __init__(self, model: Model, tier: Tier, histories: Histories) -> None:
         self._model = model
+        self._histories = histories
         self._tier = tier
 
     def begin(self, slot: Slot, job: PreparedJob, slots: Sequence[Slot], context: Context) -> int:
@@ -128,19 +130,21 @@ class Prefixes:
     def clear(self, slot: Slot, context: Context) -> None:
         """Drop all cells of a slot."""
         context.cut(slot.index, keep_tokens=0)
-        slot.tokens.clear()
+        slot.cut(0)
 
     def _best_donor(self, slot: Slot, job: PreparedJob, slots: Sequence[Slot]) -> tuple[Slot | None, int]:
         best: tuple[Slot | None, int] = (None, 0)
+        shared = self._histories.shared(job.prompt)
         for other in slots:
             if other is slot or other.adapters != slot.adapters:
                 continue
             if other.job is not None and not other.job.prepared.counts_places:
                 continue
-            n_shared = min(self._shared(other.tokens, job), other.n_exact)
+            n_shared = min(self._usable(other.tokens, shared.get(other.index, 0), job), other.n_exact)
             if n_shared > best[1]:
                 best = other, n_shared
-        return best
+        donor = best[0]  # the tree proposes, the tokens decide
+        return donor, 0 if donor is None else min(self._shared(donor.tokens, job), donor.n_exact)
 
     def _shared(self, tokens: Sequence[int], job: PreparedJob) -> int:
         return self._usable(tokens, common_prefix(job.prompt, tokens), job)
@@ -180,7 +184,7 @@ class Prefixes:
             if not context.cut(slot.index, keep_tokens=n_tokens) or not self._is_whole(slot, n_tokens, context):
                 self.clear(slot, context)
                 return 0
-            del slot.tokens[n_tokens:]
+            slot.cut(n_tokens)
         return n_tokens
 
     def _is_whole(self, slot: Slot, n_tokens: int, context: Context) -> bool:

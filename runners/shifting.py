@@ -46,6 +46,6 @@ def shift_if_full(slot: Slot, context: Context) -> None:
     gone = lost(len(slot.tokens), num_ctx=shift.num_ctx, n_keep=shift.n_keep)
     if not context.drop(slot.index, start=gone.start, n_tokens=gone.n_lost):
         raise DecodeFailed("this model's memory cannot be shifted: raise num_ctx, or send shift: false")
-    del slot.tokens[gone.start : gone.start + gone.n_lost]
+    slot.drop(gone.start, gone.start + gone.n_lost)
     slot.n_exact = min(slot.n_exact, gone.start)
     job.shifted_tokens += gone.n_lost

@@ -7,12 +7,11 @@ pass (measured: slots 0-3 gave 120 tokens/s, 0,2,4,6 gave 78), so a hole between
 
 import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from runners.jobs import RunningJob
 from runners.llama.adapters import NO_ADAPTERS, AdapterSet
 from runners.media import MediaSpan, span_at
-from runners.radix import common_prefix
 from runners.tier import Reading
 
 HOLE_COST_TOKENS = 32
@@ -37,6 +36,8 @@ class Slot:
     """Cells from the disk that the job waits for; until they are here, `tokens` are still those of another."""
     next_token: int | None = None
     """Sampled and not yet decoded; None while the job's prompt is being prefilled."""
+    n_same: int = 0
+    """Tokens at the front that have stayed as they were when `Histories` last looked."""
     last_used: int = 0
     """Rank of the last release; higher is more recent."""
     n_exact: int = sys.maxsize
@@ -52,6 +53,15 @@ class Slot:
         """True iff the beginning of the job's prompt is still to come from another slot or from the disk."""
         return self.reading is not None or (self.job is not None and self.job.leader is not None)
 
+    def cut(self, n_tokens: int) -> None:
+        """Forget all tokens but the first `n_tokens`."""
+        self.drop(n_tokens, len(self.tokens))
+
+    def drop(self, start: int, end: int) -> None:
+        """Forget the tokens from `start` to `end`; others move up."""
+        del self.tokens[start:end]
+        self.n_same = min(self.n_same, start)
+
     def remaining_prompt(self) -> int:
         """Count the prompt tokens that are to go into the cache next: up to a medium, or to the end."""
         if self.job is None or self.is_decoding or self.is_waiting:
@@ -65,12 +75,17 @@ class Slot:
         return span_at(self.job.prepared.spans, len(self.tokens))
 
 
-def slot_for(prompt: Sequence[int], slots: Sequence[Slot], *, adapters: AdapterSet = NO_ADAPTERS) -> Slot | None:
-    """Choose the slot for a new job, None when all are taken; among equals the least recently used."""
+def slot_for(
+    shared_tokens: Mapping[int, int], slots: Sequence[Slot], *, adapters: AdapterSet = NO_ADAPTERS
+) -> Slot | None:
+    """Choose the slot for a new job, None when all are taken; among equals the least recently used.
+
+    `shared_tokens` tells by index how much of each slot's history begins the job's prompt (`Histories`).
+    """
     taken = {slot.index for slot in slots if slot.job is not None}
 
     def worth(slot: Slot) -> float:
-        shared = common_prefix(prompt, slot.tokens) if slot.adapters == adapters else 0
+        shared = shared_tokens.get(slot.index, 0) if slot.adapters == adapters else 0
         lost = (len(slot.tokens) - shared) * REVISIT_CHANCE
         makes_hole = bool(taken) and not {slot.index - 1, slot.index + 1} & taken
         return shared - lost - HOLE_COST_TOKENS * makes_hole

@@ -32,9 +32,6 @@ DRAIN_EXIT_S = 10.0
 DRAIN_REPEAT_S = 3.0
 """A runner that still calls itself ready so long after `Drain` has lost the message."""
 
-STALL_S = 120.0
-"""A decode thread with work and no step for so long is dead; a prefill chunk of a huge model takes a minute on CPU."""
-
 AUDIT_S = 5.0
 """A cancelled job that holds its slot for so long, or beats that do not add up: ask the runner what it holds."""
 

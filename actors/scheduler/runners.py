@@ -69,8 +69,8 @@ def beat(world: World, sender: str, message: RunnerBeat, _payload: tuple[bytes, 
         world.send(sender, WhoAreYou(epoch=world.epoch))
     if runner.life in (RunnerLife.STARTING, RunnerLife.DYING):
         return
-    if message.use.step_age_s > deadlines.STALL_S:
-        text = f"no step for {message.use.step_age_s:.0f} s"
+    if message.use.step_age_s > world.settings.step_timeout_s:
+        text = f"no step for {message.use.step_age_s:.0f} s (LLAMACTOR_STEP_TIMEOUT)"
         kill(world, runner, text, failure=LoadFailed(text).as_failure())
         return
     _follow(world, runner, message.state)

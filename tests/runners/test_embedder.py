@@ -67,7 +67,7 @@ class Bench:
 
     def run(self) -> None:
         """Step until nothing is left to do."""
-        while self.engines.step():
+        while self.engines.step() or self.engines.gathers_until is not None:
             assert self.outbox.flush()
         assert self.outbox.flush()
 

@@ -33,11 +33,26 @@ class TreeMachine(RuleBasedStateMachine):
             key = sorted(self.sequences)[choice % len(self.sequences)]
             self.tree.remove(self.sequences.pop(key), key)
 
+    @rule(choice=st.integers(0, 1000), tokens=_TOKENS)
+    def extend(self, choice: int, tokens: list[int]) -> None:
+        """A sequence becomes longer."""
+        if self.sequences:
+            key = sorted(self.sequences)[choice % len(self.sequences)]
+            self.tree.extend(key, tokens)
+            self.sequences[key] = self.sequences[key] + tokens
+
+    @rule(tokens=_TOKENS)
+    def share(self, tokens: list[int]) -> None:
+        """What each sequence shares is what counting finds."""
+        assert self.tree.shared(tokens) == {key: common_prefix(tokens, own) for key, own in self.sequences.items()}
+
     @rule(tokens=_TOKENS)
     def remove_unknown(self, tokens: list[int]) -> None:
         """A sequence that is not there cannot go."""
         with pytest.raises(KeyError):
             self.tree.remove(tokens, -1)
+        with pytest.raises(KeyError):
+            self.tree.extend(-1, tokens)
 
     @rule(tokens=_TOKENS)
     def find(self, tokens: list[int]) -> None:
@@ -64,9 +79,10 @@ TreeMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=30
 test_radix_tree_agrees_with_counting = TreeMachine.TestCase
 
 
-@given(_TOKENS, _TOKENS)
-def test_common_prefix_agrees_with_counting(left: list[int], right: list[int]) -> None:
-    """The bisecting search finds what a token by token comparison finds."""
+@given(st.integers(0, 200), _TOKENS, _TOKENS)
+def test_common_prefix_agrees_with_counting(n_same: int, left: list[int], right: list[int]) -> None:
+    """The search finds what a token by token comparison finds."""
+    left, right = list(range(n_same)) + left, list(range(n_same)) + right
     expected = next(
         (i for i, (a, b) in enumerate(zip(left, right, strict=False)) if a != b), min(len(left), len(right))
     )

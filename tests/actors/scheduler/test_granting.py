@@ -495,6 +495,6 @@ def test_runner_with_a_stalled_decode_thread_is_killed(stage: Stage) -> None:
     """However alive its process looks."""
     runner_id = stage.run_model()
     stage.submit("job")
-    use = RunnerUse(n_active=1, step_age_s=deadlines.STALL_S + 1)
+    use = RunnerUse(n_active=1, step_age_s=stage.core.world.settings.step_timeout_s + 1)
     stage.hear(runner_id, RunnerBeat(state=RunnerState.READY, use=use))
     assert [kill.runner_id for kill in stage.sent("host", KillRunner)] == [runner_id]
