@@ -52,7 +52,9 @@ template <int n_heads> class Block {
         }
         rises = 0;
         for (int head = 0; head < n_heads; ++head) {
-            const __m512 masked = _mm512_add_ps(_mm512_mul_ps(scores[head], _mm512_set1_ps(scale)), _mm512_loadu_ps(mask));
+            // by the form with a rounding mode: the compiler would fuse it with the addition
+            const __m512 scaled = _mm512_mul_round_ps(scores[head], _mm512_set1_ps(scale), _MM_FROUND_CUR_DIRECTION);
+            const __m512 masked = _mm512_add_ps(scaled, _mm512_loadu_ps(mask));
             weigh(head, _mm512_mask_mov_ps(_mm512_set1_ps(-INFINITY), seen, masked));
         }
         for (int head = 0; head < n_heads; ++head) {
