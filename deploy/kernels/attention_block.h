@@ -10,9 +10,11 @@
 #include "exponential.h"
 #include "ggml.h"
 
+namespace {
+
 constexpr int n_lanes   = 16;           // floats in a register, and cells in a block
-constexpr int n_parts   = 4;            // partial sums of a score, as llama.cpp has them
-constexpr int step      = 4 * n_lanes;  // sizes of heads are multiples of it
+constexpr int n_sums    = 4;            // partial ones of a score, as llama.cpp has them
+constexpr int step      = n_sums * n_lanes;  // sizes of heads are multiples of it
 constexpr int max_heads = 4;
 
 inline __m512 rounded_to_f16(__m512 x) {
@@ -62,10 +64,11 @@ template <int n_heads> class Block {
                 heads[head].sum = heads[head].sum * rescales[head][at] + weights[head][at];
             }
         }
-        if (rises) {
-            add_values<true>(cells, n_seen);
+        // alone, a head has sums enough in flight only with twice as many
+        if (n_heads == 1 && values.size % (2 * step) == 0) {
+            add_values<2 * step / n_lanes>(cells, n_seen);
         } else {
-            add_values<false>(cells, n_seen);
+            add_values<step / n_lanes>(cells, n_seen);
         }
     }
 
@@ -141,14 +144,14 @@ template <int n_heads> class Block {
     }
 
     void score_long(const ggml_fp16_t * key, __m512 sums[n_heads]) const {
-        __m512 parts[n_heads][n_parts];
+        __m512 parts[n_heads][n_sums];
         for (int head = 0; head < n_heads; ++head) {
-            for (int part = 0; part < n_parts; ++part) {
+            for (int part = 0; part < n_sums; ++part) {
                 parts[head][part] = _mm512_setzero_ps();
             }
         }
         for (int64_t at = 0; at < keys.size; at += step) {
-            for (int part = 0; part < n_parts; ++part) {
+            for (int part = 0; part < n_sums; ++part) {
                 const int64_t place = at + part * n_lanes;
                 const __m512  k     = load_f16(key + place);
                 for (int head = 0; head < n_heads; ++head) {
@@ -157,7 +160,9 @@ template <int n_heads> class Block {
             }
         }
         for (int head = 0; head < n_heads; ++head) {
-            sums[head] = _mm512_add_ps(_mm512_add_ps(parts[head][0], parts[head][2]), _mm512_add_ps(parts[head][1], parts[head][3]));
+            const __m512 even = _mm512_add_ps(parts[head][0], parts[head][2]);
+            const __m512 odd  = _mm512_add_ps(parts[head][1], parts[head][3]);
+            sums[head]        = _mm512_add_ps(even, odd);
         }
     }
 
@@ -186,40 +191,43 @@ template <int n_heads> class Block {
         _mm512_store_ps(weights[head], exponential.of(_mm512_sub_ps(scores, so_far)));
     }
 
-    template <bool has_rises> void add_values(const int32_t * cells, int n_seen) const {
-        for (int64_t at = 0; at < values.size; at += step) {
-            __m512 sums[n_heads][4];
+    template <int n_registers> void add_values(const int32_t * cells, int n_seen) const {
+        constexpr int width = n_registers * n_lanes;
+        for (int64_t at = 0; at < values.size; at += width) {
+            __m512 sums[n_heads][n_registers];
             for (int head = 0; head < n_heads; ++head) {
-                for (int part = 0; part < 4; ++part) {
-                    sums[head][part] = _mm512_load_ps(heads[head].result + at + part * n_lanes);
+                for (int place = 0; place < n_registers; ++place) {
+                    sums[head][place] = _mm512_load_ps(heads[head].result + at + place * n_lanes);
                 }
             }
-            for (int place = 0; place < n_seen; ++place) {
-                const ggml_fp16_t * value = values[cells[place]] + at;
-                fetch(values[cells[place + n_lanes]] + at, step);
-                if (has_rises && (rises >> place & 1)) {
+            for (int seen = 0; seen < n_seen; ++seen) {
+                const ggml_fp16_t * value = values[cells[seen]] + at;
+                fetch(values[cells[seen + n_lanes]] + at, width);
+                if (rises >> seen & 1) {
                     for (int head = 0; head < n_heads; ++head) {
-                        for (int part = 0; part < 4; ++part) {
-                            sums[head][part] = rounded_to_f16(_mm512_mul_ps(sums[head][part], _mm512_set1_ps(rescales[head][place])));
+                        for (__m512 & sum : sums[head]) {
+                            sum = rounded_to_f16(_mm512_mul_ps(sum, _mm512_set1_ps(rescales[head][seen])));
                         }
                     }
                 }
-                __m512 numbers[4];
-                for (int part = 0; part < 4; ++part) {
-                    numbers[part] = load_f16(value + part * n_lanes);
+                __m512 numbers[n_registers];
+                for (int place = 0; place < n_registers; ++place) {
+                    numbers[place] = load_f16(value + place * n_lanes);
                 }
                 for (int head = 0; head < n_heads; ++head) {
-                    const __m512 weight = _mm512_set1_ps(weights[head][place]);
-                    for (int part = 0; part < 4; ++part) {
-                        sums[head][part] = rounded_to_f16(_mm512_fmadd_ps(numbers[part], weight, sums[head][part]));
+                    const __m512 weight = _mm512_set1_ps(weights[head][seen]);
+                    for (int place = 0; place < n_registers; ++place) {
+                        sums[head][place] = rounded_to_f16(_mm512_fmadd_ps(numbers[place], weight, sums[head][place]));
                     }
                 }
             }
             for (int head = 0; head < n_heads; ++head) {
-                for (int part = 0; part < 4; ++part) {
-                    _mm512_store_ps(heads[head].result + at + part * n_lanes, sums[head][part]);
+                for (int place = 0; place < n_registers; ++place) {
+                    _mm512_store_ps(heads[head].result + at + place * n_lanes, sums[head][place]);
                 }
             }
         }
     }
 };
+
+}  // namespace

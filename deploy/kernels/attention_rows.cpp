@@ -52,9 +52,10 @@ struct Cells {
             __mmask16 seen   = static_cast<__mmask16>(end - cell < n_lanes ? (1 << (end - cell)) - 1 : 0xffff);
             __m512    values = _mm512_setzero_ps();
             if (masks) {
-                const __m256i packed = _mm256_maskz_loadu_epi16(seen, masks + cell);
-                seen   = _mm256_mask_cmpneq_epi16_mask(seen, packed, _mm256_set1_epi16(static_cast<short>(0xfc00)));  // -inf
-                values = _mm512_cvtph_ps(packed);
+                const __m256i packed    = _mm256_maskz_loadu_epi16(seen, masks + cell);
+                const __m256i minus_inf = _mm256_set1_epi16(static_cast<short>(0xfc00));
+                seen                    = _mm256_mask_cmpneq_epi16_mask(seen, packed, minus_inf);
+                values                  = _mm512_cvtph_ps(packed);
             }
             const __m512i cells = _mm512_add_epi32(_mm512_set1_epi32(static_cast<int>(cell)), places);
             _mm512_storeu_si512(at + count, _mm512_maskz_compress_epi32(seen, cells));
@@ -92,17 +93,18 @@ class Attention {
     }
 
     bool is_ours() const {
-        float options[3];
+        float options[3];  // scale, bias by distance, cap of scores
         std::memcpy(options, dst->op_params, sizeof options);
         const bool is_plain  = !params->use_ref && !dst->src[4] && options[1] == 0 && options[2] == 0;
         const bool has_types = q->type == GGML_TYPE_F32 && k->type == GGML_TYPE_F16 && v->type == GGML_TYPE_F16 &&
                                (!mask || mask->type == GGML_TYPE_F16);
-        const bool has_sizes = k->ne[0] % step == 0 && v->ne[0] % step == 0 && k->ne[2] == v->ne[2] && k->ne[3] == v->ne[3] &&
-                               q->ne[1] < static_cast<int64_t>(ggml_fa_tile_config::Q);
-        const bool has_order = q->nb[0] == sizeof(float) && k->nb[0] == sizeof(ggml_fp16_t) && v->nb[0] == sizeof(ggml_fp16_t) &&
-                               (!mask || (mask->ne[2] == 1 && mask->nb[0] == sizeof(ggml_fp16_t))) && ggml_is_contiguous(dst);
-        const bool has_room  = static_cast<size_t>(params->nth * scratch_floats() + is_split * q->ne[2] * n_chunks * partial_floats()) * sizeof(float) <= params->wsize;
-        return exponential.is_libm && is_plain && has_types && has_sizes && has_order && has_room;
+        const bool has_sizes = k->ne[0] % step == 0 && v->ne[0] % step == 0 && k->ne[2] == v->ne[2] &&
+                               k->ne[3] == v->ne[3] && q->ne[1] < static_cast<int64_t>(ggml_fa_tile_config::Q) &&
+                               (!mask || mask->ne[2] == 1);
+        const bool has_order = q->nb[0] == sizeof(float) && k->nb[0] == sizeof(ggml_fp16_t) &&
+                               v->nb[0] == sizeof(ggml_fp16_t) && (!mask || mask->nb[0] == sizeof(ggml_fp16_t)) &&
+                               ggml_is_contiguous(dst);
+        return exponential.is_libm && is_plain && has_types && has_sizes && has_order && has_room();
     }
 
     void compute() const {
@@ -127,7 +129,7 @@ class Attention {
     const ggml_tensor *         v;
     const ggml_tensor *         mask;
     float                       scale;
-    bool                        is_split;  // as llama.cpp does it: the cells are cut by the number of threads, and results joined
+    bool                        is_split;  // as in llama.cpp: cells are cut by the number of threads, results joined
     int64_t                     n_chunks;
     int64_t                     chunk;     // cells
     int64_t                     sharing;   // query heads of a KV head
@@ -136,6 +138,12 @@ class Attention {
     int64_t                     n_parts;
     int64_t                     n_sets;    // of parts, each a unit
     int64_t                     n_units;
+
+    bool has_room() const {
+        const int64_t n_partials = is_split ? q->ne[2] * n_chunks : 0;
+        const int64_t n_floats   = params->nth * scratch_floats() + n_partials * partial_floats();
+        return n_floats * sizeof(float) <= params->wsize;
+    }
 
     int64_t scratch_floats() const { return unit_parts * max_heads * (k->ne[0] + v->ne[0]) + n_lanes; }
 
@@ -192,7 +200,8 @@ class Attention {
         }
     }
 
-    void attend(Head * heads, int64_t stream, int64_t first, int64_t end, const int32_t * cells, const float * masks, int n_seen) const {
+    void attend(Head * heads, int64_t stream, int64_t first, int64_t end, const int32_t * cells, const float * masks,
+                int n_seen) const {
         const int64_t kv = stream / (q->ne[3] / k->ne[3]);
         for (int64_t part = first; part < end; ++part) {
             const int64_t kv_head = part / per_head;
@@ -227,7 +236,8 @@ class Attention {
     }
 
     float * partial(int64_t head, int64_t number) const {
-        return static_cast<float *>(params->wdata) + params->nth * scratch_floats() + (head * n_chunks + number) * partial_floats();
+        return static_cast<float *>(params->wdata) + params->nth * scratch_floats() +
+               (head * n_chunks + number) * partial_floats();
     }
 
     void join() const {

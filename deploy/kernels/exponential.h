@@ -11,6 +11,8 @@
 #include <cstdint>
 #include <cstring>
 
+namespace {
+
 class Exponential {
   public:
     Exponential() {
@@ -70,3 +72,5 @@ class Exponential {
         return true;
     }
 };
+
+}  // namespace
