@@ -12,10 +12,10 @@
 
 namespace {
 
-constexpr int n_lanes   = 16;           // floats in a register, and cells in a block
-constexpr int n_sums    = 4;            // partial ones of a score, as llama.cpp has them
+constexpr int n_lanes   = 16;                // floats in a register, and cells in a block
+constexpr int n_sums    = 4;                 // partial ones of a score, as llama.cpp has them
 constexpr int step      = n_sums * n_lanes;  // sizes of heads are multiples of it
-constexpr int max_heads = 4;
+constexpr int max_heads = 4;                 // query heads that go together
 
 inline __m512 rounded_to_f16(__m512 x) {
     return _mm512_cvtph_ps(_mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT));
