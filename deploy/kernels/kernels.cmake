@@ -2,12 +2,19 @@
 # backend is not yet defined, so the work is put off to the end of that folder.
 set(LLAMACTOR_KERNELS "${CMAKE_CURRENT_LIST_DIR}")
 
+function(llamactor_add_kernel source symbol)
+    target_sources(ggml-cpu PRIVATE "${LLAMACTOR_KERNELS}/${source}")
+    target_link_options(ggml-cpu PRIVATE "LINKER:--wrap=${symbol}")
+endfunction()
+
 function(llamactor_add_kernels)
-    if(NOT (CMAKE_SYSTEM_NAME STREQUAL "Linux" AND CMAKE_SYSTEM_PROCESSOR STREQUAL "x86_64" AND TARGET ggml-cpu AND GGML_LLAMAFILE))
+    if(NOT (CMAKE_SYSTEM_NAME STREQUAL "Linux" AND CMAKE_SYSTEM_PROCESSOR STREQUAL "x86_64" AND TARGET ggml-cpu))
         return()
     endif()
-    target_sources(ggml-cpu PRIVATE "${LLAMACTOR_KERNELS}/matmul_tiles.cpp")
-    target_link_options(ggml-cpu PRIVATE "LINKER:--wrap=llamafile_sgemm")
+    llamactor_add_kernel(attention_rows.cpp ggml_compute_forward_flash_attn_ext)
+    if(GGML_LLAMAFILE)
+        llamactor_add_kernel(matmul_tiles.cpp llamafile_sgemm)
+    endif()
 endfunction()
 
 cmake_language(DEFER CALL llamactor_add_kernels)

@@ -1,11 +1,8 @@
 """Our matrix kernels give the bits that llama.cpp's own dot product gives, for every shape and number of threads."""
 
 import ctypes
-import importlib.util
 import platform
 import sys
-from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,16 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deploy.engine import build_from
+from tests.support.ggml import F32, ggml
 
 _BLOCK_VALUES = 32
 _FORMATS = {"Q4_1": (3, 9), "Q8_0": (8, 8)}  # enum ggml_type of the weights and of the columns they are multiplied by
 _BLOCK_BYTES = {3: 20, 8: 34, 9: 36}
-
-
-class _InitParams(ctypes.Structure):
-    """Struct ggml_init_params of ggml.h."""
-
-    _fields_ = (("mem_size", ctypes.c_size_t), ("mem_buffer", ctypes.c_void_p), ("no_alloc", ctypes.c_bool))
 
 
 class _TypeTraits(ctypes.Structure):
@@ -49,84 +41,43 @@ class _TypeTraits(ctypes.Structure):
     )
 
 
-class _Ggml:
-    """The ggml that the runners use, by its C functions."""
-
-    def __init__(self) -> None:
-        spec = importlib.util.find_spec("llama_cpp")
-        assert spec is not None
-        assert spec.origin is not None
-        folder = Path(spec.origin).parent / "lib"
-        self.base = ctypes.CDLL(str(folder / "libggml-base.so"), mode=ctypes.RTLD_GLOBAL)
-        self.cpu = ctypes.CDLL(str(folder / "libggml-cpu.so"))
-        self.cpu.ggml_cpu_init()
-        pointer, long = ctypes.c_void_p, ctypes.c_int64
-        for function, result, arguments in (
-            (self.base.ggml_init, pointer, (_InitParams,)),
-            (self.base.ggml_free, None, (pointer,)),
-            (self.base.ggml_new_tensor_2d, pointer, (pointer, ctypes.c_int, long, long)),
-            (self.base.ggml_mul_mat, pointer, (pointer, pointer, pointer)),
-            (self.base.ggml_new_graph, pointer, (pointer,)),
-            (self.base.ggml_build_forward_expand, None, (pointer, pointer)),
-            (self.base.ggml_get_data, pointer, (pointer,)),
-            (
-                self.base.ggml_quantize_chunk,
-                ctypes.c_size_t,
-                (ctypes.c_int, pointer, pointer, long, long, long, pointer),
-            ),
-            (self.cpu.ggml_graph_compute_with_ctx, ctypes.c_int, (pointer, pointer, ctypes.c_int)),
-            (self.cpu.ggml_get_type_traits_cpu, ctypes.POINTER(_TypeTraits), (ctypes.c_int,)),
-        ):
-            function.restype = result
-            function.argtypes = arguments
-
-    def quantized(self, kind: int, rows: np.ndarray) -> bytes:
-        """Give weights, shape (rows, values), in a format of ggml's."""
-        n_rows, n_values = rows.shape
-        packed = ctypes.create_string_buffer(n_rows * n_values // _BLOCK_VALUES * _BLOCK_BYTES[kind])
-        self.base.ggml_quantize_chunk(kind, rows.ctypes.data, packed, 0, n_rows, n_values, None)
-        return packed.raw
-
-    def products(self, kind: int, weights: bytes, columns: np.ndarray, n_threads: int) -> np.ndarray:
-        """Multiply as a model does, in a graph; gives shape (columns, rows)."""
-        n_columns, n_values = columns.shape
-        n_rows = len(weights) // (n_values // _BLOCK_VALUES * _BLOCK_BYTES[kind])
-        context = self.base.ggml_init(_InitParams(32 << 20, None, False))  # noqa: FBT003  # a field of C's
-        try:
-            a = self.base.ggml_new_tensor_2d(context, kind, n_values, n_rows)
-            b = self.base.ggml_new_tensor_2d(context, 0, n_values, n_columns)
-            ctypes.memmove(self.base.ggml_get_data(a), weights, len(weights))
-            ctypes.memmove(self.base.ggml_get_data(b), columns.ctypes.data, columns.nbytes)
-            result = self.base.ggml_mul_mat(context, a, b)
-            graph = self.base.ggml_new_graph(context)
-            self.base.ggml_build_forward_expand(graph, result)
-            assert self.cpu.ggml_graph_compute_with_ctx(context, graph, n_threads) == 0
-            data = ctypes.string_at(self.base.ggml_get_data(result), 4 * n_rows * n_columns)
-        finally:
-            self.base.ggml_free(context)
-        return np.frombuffer(data, np.float32).reshape(n_columns, n_rows)
-
-    def dot_products(self, kind: int, column_kind: int, weights: bytes, columns: np.ndarray) -> np.ndarray:
-        """Multiply one row by one column at a time, by llama.cpp's own function."""
-        n_columns, n_values = columns.shape
-        n_blocks = n_values // _BLOCK_VALUES
-        row_bytes = n_blocks * _BLOCK_BYTES[kind]
-        from_float = self.cpu.ggml_get_type_traits_cpu(column_kind).contents.from_float
-        vec_dot = self.cpu.ggml_get_type_traits_cpu(kind).contents.vec_dot
-        column = ctypes.create_string_buffer(n_blocks * _BLOCK_BYTES[column_kind])
-        rows = ctypes.create_string_buffer(weights, len(weights))
-        results = np.empty((n_columns, len(weights) // row_bytes), np.float32)
-        for index in range(n_columns):
-            from_float(columns[index].ctypes.data, ctypes.addressof(column), n_values)
-            for row in range(results.shape[1]):
-                place = results[index, row:].ctypes.data
-                vec_dot(n_values, place, 0, ctypes.addressof(rows) + row * row_bytes, 0, ctypes.addressof(column), 0, 1)
-        return results
+def _quantized(kind: int, rows: np.ndarray) -> bytes:
+    """Give weights, shape (rows, values), in a format of ggml's."""
+    n_rows, n_values = rows.shape
+    packed = ctypes.create_string_buffer(n_rows * n_values // _BLOCK_VALUES * _BLOCK_BYTES[kind])
+    ggml().base.ggml_quantize_chunk(kind, rows.ctypes.data, packed, 0, n_rows, n_values, None)
+    return packed.raw
 
 
-@cache
-def _ggml() -> _Ggml:
-    return _Ggml()
+def _products(kind: int, weights: bytes, columns: np.ndarray, n_threads: int) -> np.ndarray:
+    """Multiply as a model does, in a graph; gives shape (columns, rows)."""
+    n_columns, n_values = columns.shape
+    n_rows = len(weights) // (n_values // _BLOCK_VALUES * _BLOCK_BYTES[kind])
+    with ggml().context() as context:
+        a = ggml().tensor(context, kind, (n_values, n_rows), weights)
+        b = ggml().tensor(context, F32, (n_values, n_columns), columns.tobytes())
+        result = ggml().base.ggml_mul_mat(context, a, b)
+        return ggml().computed(context, result, n_threads).reshape(n_columns, n_rows)
+
+
+def _dot_products(kind: int, column_kind: int, weights: bytes, columns: np.ndarray) -> np.ndarray:
+    """Multiply one row by one column at a time, by llama.cpp's own function."""
+    n_columns, n_values = columns.shape
+    n_blocks = n_values // _BLOCK_VALUES
+    row_bytes = n_blocks * _BLOCK_BYTES[kind]
+    type_traits = ggml().cpu.ggml_get_type_traits_cpu
+    type_traits.restype = ctypes.POINTER(_TypeTraits)
+    from_float = type_traits(column_kind).contents.from_float
+    vec_dot = type_traits(kind).contents.vec_dot
+    column = ctypes.create_string_buffer(n_blocks * _BLOCK_BYTES[column_kind])
+    rows = ctypes.create_string_buffer(weights, len(weights))
+    results = np.empty((n_columns, len(weights) // row_bytes), np.float32)
+    for index in range(n_columns):
+        from_float(columns[index].ctypes.data, ctypes.addressof(column), n_values)
+        for row in range(results.shape[1]):
+            place = results[index, row:].ctypes.data
+            vec_dot(n_values, place, 0, ctypes.addressof(rows) + row * row_bytes, 0, ctypes.addressof(column), 0, 1)
+    return results
 
 
 @given(
@@ -148,15 +99,16 @@ def test_products_have_the_bits_of_the_dot_product(
     weights = numbers.normal(scale=spread, size=(n_rows, n_values)).astype(np.float32)
     columns = numbers.normal(size=(n_columns, n_values)).astype(np.float32)
     columns[numbers.random(columns.shape) < numbers.random()] = 0
-    packed = _ggml().quantized(kind, weights)
-    ours = _ggml().products(kind, packed, columns, n_threads)
-    assert ours.tobytes() == _ggml().dot_products(kind, column_kind, packed, columns).tobytes()
+    packed = _quantized(kind, weights)
+    ours = _products(kind, packed, columns, n_threads)
+    assert ours.tobytes() == _dot_products(kind, column_kind, packed, columns).tobytes()
 
 
 @pytest.mark.skipif(
     not build_from().kernels or platform.machine() != "x86_64" or not sys.platform.startswith("linux"),
     reason="built without our kernels, which are for x86-64 under Linux",
 )
-def test_kernels_are_linked_in() -> None:
+@pytest.mark.parametrize("symbol", ["llamafile_sgemm", "ggml_compute_forward_flash_attn_ext"])
+def test_kernels_are_linked_in(symbol: str) -> None:
     """The build took our kernels along: one that lost them would pass every other test, more slowly."""
-    assert hasattr(_ggml().cpu, "__wrap_llamafile_sgemm")
+    assert hasattr(ggml().cpu, f"__wrap_{symbol}")
