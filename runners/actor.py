@@ -40,7 +40,6 @@ from runners.commands import Broken, Cancel, Command, Ended, Event, Loaded, SetT
 from runners.decode_thread import DecodeThread
 from runners.embedding_prompt import EmbedPreparer
 from runners.embedding_shape import embedding_shape
-from runners.growing_context import FIRST_N_SLOTS, FIRST_NUM_CTX
 from runners.inspection import Inspector
 from runners.media_reader import MediaReader
 from runners.prompt import PromptPreparer
@@ -174,7 +173,7 @@ class Runner:
 
     def _on_event(self, event: Event) -> None:
         match event:
-            case Loaded(model, load_s):
+            case Loaded(model, load_s, cache_tokens):
                 self._tokenizer = Tokenizer(model)
                 self._media = MediaReader(model, self._assignment.model, self._assignment.plan)
                 self._media.load()
@@ -182,7 +181,7 @@ class Runner:
                 self._inspector = Inspector(self._tokenizer, self._preparer)
                 shape = embedding_shape(model, self._assignment.plan)
                 self._embed_preparer = EmbedPreparer(self._tokenizer, shape)
-                self._size_bytes = _resident_bytes() + self._ungrown_bytes()
+                self._size_bytes = _resident_bytes() + self._ungrown_bytes(cache_tokens)
                 if self._state is RunnerState.LOADING:
                     self._state = RunnerState.READY
                 ready = RunnerReady(load_s=load_s, size_bytes=self._size_bytes, size_vram_bytes=self._size_vram_bytes())
@@ -235,12 +234,11 @@ class Runner:
             log.warning("the decode thread did not stop; the process ends without it")
         self._renderer.close()
 
-    def _ungrown_bytes(self) -> int:
-        """What the cache will take when it has its planned size."""
-        plan = self._assignment.plan
-        n_tokens = plan.num_ctx * plan.n_slots - min(FIRST_NUM_CTX, plan.num_ctx) * min(FIRST_N_SLOTS, plan.n_slots)
-        is_whole = plan.n_gpu_layers or self._assignment.model.is_embedding
-        return 0 if is_whole else n_tokens * scaled_bytes(self._assignment.model.kv_bytes_per_token, plan.kv_cache_type)
+    def _ungrown_bytes(self, cache_tokens: int) -> int:
+        """What the cache will take beyond the tokens that it holds now, when it has its planned size."""
+        plan, model = self._assignment.plan, self._assignment.model
+        n_tokens = 0 if model.is_embedding else plan.num_ctx * plan.n_slots - cache_tokens
+        return n_tokens * scaled_bytes(model.kv_bytes_per_token, plan.kv_cache_type)
 
     def _size_vram_bytes(self) -> int:
         plan, model = self._assignment.plan, self._assignment.model

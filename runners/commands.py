@@ -37,6 +37,8 @@ class Loaded:
 
     model: Model
     load_s: float
+    cache_tokens: int
+    """What the cache holds now, all slots together."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -83,7 +83,7 @@ class DecodeLoop:
         self.use = RunnerUse()
         """Figures for the heartbeat, at most `_USE_EVERY_S` old, and exact while the loop sleeps."""
         self._used_at = 0.0
-        on_event(Loaded(self._model, time.monotonic() - started))
+        on_event(Loaded(self._model, time.monotonic() - started, self._engines.cache_tokens))
 
     def turn(self, commands: collections.deque[Command]) -> bool:
         """Run the loop once; False when a `Stop` was met."""

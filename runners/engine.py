@@ -38,6 +38,8 @@ from runners.tier import Tier
 
 _ANSWER_TOKENS = 64
 """Room for an answer's beginning that a prompt shall find, lest the cache grow when it has just been evaluated."""
+_CALM_S = 0.05
+"""With nothing to do for so long, no next request is about to come from a client that waits for nobody."""
 
 
 class Engine:
@@ -62,17 +64,19 @@ class Engine:
         """
         self._plan = plan
         self._slots = [Slot(index) for index in range(plan.n_slots)]
-        self._context = GrowingContext(model, plan)
+        tier = tier or Tier(memory_bytes=0)
+        self._context = GrowingContext(model, plan, n_tokens=tier.n_tokens_ahead + _ANSWER_TOKENS)
         self._batch = Batch(plan.n_batch)
         self._budget = PrefillBudget(plan.n_batch)
         self._histories = Histories(self._slots)
-        self._prefixes = Prefixes(model, tier or Tier(memory_bytes=0), self._histories)
+        self._prefixes = Prefixes(model, tier, self._histories)
         self._adapters = AdapterTurns(adapters or Adapters(model), self._slots)
         self._drafting = Drafting(model, plan, costs=costs, draft_model=draft_model)
         self._sampling = Sampling(model, num_ctx=plan.num_ctx)
         self._answers = Answers(model, outbox)
         self._releases = Releases(self._answers, self._prefixes, on_end)
         self._draws = Draws(self._answers, self._drafting, self._releases)
+        self._idle_since: float | None = None
         self._is_closed = False
 
     def use(self, *, n_waiting: int) -> RunnerUse:
@@ -92,6 +96,11 @@ class Engine:
     def num_ctx(self) -> int:
         """Tokens that a slot of the cache holds now."""
         return self._context.now.num_ctx
+
+    @property
+    def cache_tokens(self) -> int:
+        """Tokens that the cache holds now, all slots together."""
+        return self._context.now.num_ctx * self._context.now.n_slots
 
     def grow(self, num_ctx: int) -> None:
         """Have all slots, with `num_ctx` tokens each, at once; running jobs keep their cells.
@@ -153,9 +162,21 @@ class Engine:
         busy = [slot for slot in self._slots if slot.job is not None]
         if not busy:
             return False
+        self._idle_since = None
         has_media = any(slot.job is not None and slot.job.prepared.spans for slot in busy)
         has_text = self._step_text(busy)
         return (has_media and self._step_media(started_ns)) or has_text
+
+    def rest(self, now: float) -> float | None:
+        """Use idle time: keep what has ended; give the monotonic time at which to ask again, None for never."""
+        if not any(slot.is_to_be_kept for slot in self._slots) or any(slot.job is not None for slot in self._slots):
+            return None
+        if self._idle_since is None:
+            self._idle_since = now
+        if now < self._idle_since + _CALM_S:
+            return self._idle_since + _CALM_S
+        self._prefixes.keep_one(self._slots, self._context.now)
+        return now
 
     def _step_text(self, busy: list[Slot]) -> bool:
         shares = self._pack(busy)

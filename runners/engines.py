@@ -59,6 +59,11 @@ class Engines:
         if is_embedding:
             self._embedder.open()
 
+    @property
+    def cache_tokens(self) -> int:
+        """Tokens that the cache of generations holds now, all slots together; 0 where there is none."""
+        return 0 if self._generator is None else self._generator.cache_tokens
+
     def admit(self, job: PreparedJob | PreparedEmbedding) -> bool:
         """Take a job; False when it must wait for a slot."""
         if isinstance(job, PreparedEmbedding):
@@ -93,10 +98,13 @@ class Engines:
         return msgspec.structs.replace(use, n_active=use.n_active + len(self._embedder))
 
     def rest(self, now: float) -> float | None:
-        """Free what has been idle for long; give the monotonic time at which to ask or step again, None for never."""
+        """Use idle time and free what is idle for long; give the time at which to ask or step again, None for never."""
         if self.gathers_until is not None:
             return self.gathers_until
-        return None if self._generator is None else self._embedder.rest(now)
+        if self._generator is None:
+            return None
+        times = [each for each in (self._generator.rest(now), self._embedder.rest(now)) if each is not None]
+        return min(times, default=None)
 
     def set_threads(self, n_threads: int) -> None:
         """Use so many cores from the next step on."""

@@ -20,14 +20,16 @@ FIRST_NUM_CTX = SHORT_CTX
 FIRST_N_SLOTS = 1
 """Slots until a second conversation comes."""
 _SECOND_NUM_CTX = 2048
+_MOST_EXPECTED_TOKENS = 4096
+"""A larger cache is not made for a conversation that may not come."""
 _SECOND_N_SLOTS = 4
 
 
 class GrowingContext:
     """Owns the context, which another replaces when it grows; for the decode thread."""
 
-    def __init__(self, model: Model, plan: LoadPlan) -> None:
-        """Allocate the cache at its first size.
+    def __init__(self, model: Model, plan: LoadPlan, *, n_tokens: int = 0) -> None:
+        """Allocate the cache at its first size, or where a conversation of `n_tokens` is likely to come, at its size.
 
         Raises:
             LoadFailed: there is no memory for it.
@@ -36,10 +38,11 @@ class GrowingContext:
         self._plan = plan
         self._n_threads = plan.n_threads
         is_whole = plan.n_gpu_layers > 0
+        first_num_ctx = FIRST_NUM_CTX if n_tokens > _MOST_EXPECTED_TOKENS else _grown(FIRST_NUM_CTX, n_tokens)
         self.now = Context(
             model,
             plan,
-            num_ctx=plan.num_ctx if is_whole else FIRST_NUM_CTX,
+            num_ctx=plan.num_ctx if is_whole else first_num_ctx,
             n_slots=FIRST_N_SLOTS if model.has_plain_cells and not is_whole else plan.n_slots,
         )
         """The context to use until the next call that makes room."""
@@ -50,9 +53,7 @@ class GrowingContext:
         Raises:
             LoadFailed, DecodeFailed: as `grow`.
         """
-        num_ctx, enough = self.now.num_ctx, self.now.n_slots
-        if n_tokens > num_ctx:
-            num_ctx = max(_SECOND_NUM_CTX, _power_of_two(n_tokens))
+        num_ctx, enough = _grown(self.now.num_ctx, n_tokens), self.now.n_slots
         if n_slots > enough:
             enough = max(_SECOND_N_SLOTS, _power_of_two(n_slots))
         if (num_ctx, enough) != (self.now.num_ctx, self.now.n_slots):
@@ -85,6 +86,11 @@ class GrowingContext:
     def close(self) -> None:
         """Free the cache."""
         self.now.close()
+
+
+def _grown(num_ctx: int, n_tokens: int) -> int:
+    """Give the tokens of a slot when one that has `num_ctx` shall hold `n_tokens`."""
+    return num_ctx if n_tokens <= num_ctx else max(_SECOND_NUM_CTX, _power_of_two(n_tokens))
 
 
 def _power_of_two(least: int) -> int:

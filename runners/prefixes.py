@@ -6,7 +6,7 @@ is in use.
 
 A prompt whose beginning another job is just evaluating waits for it: eight requests with one new long prefix cost one.
 
-What a slot loses to a new conversation goes to the tier first.
+What a slot loses to a new conversation goes to the tier first; in idle time, so that the new one need not wait for it.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,11 @@ from runners.tier import LEAST_TOKENS, Kept, Reading, Tier
 log = get_logger(__name__)
 
 LEAST_GAIN_TOKENS = 32
-"""Prefill that a copy must spare to be worth its while."""
+"""Prefill that cells from the tier must spare, beyond what slots have, to be worth their while."""
+LEAST_COPY_TOKENS = 8
+"""The same for cells of another slot, which are copied in the time of one or two tokens; also for those yet to come."""
+_MOST_BYTES_AHEAD = 64 << 20
+"""A larger sequence is kept when its slot is needed, lest a request that comes just then wait for its copy."""
 
 
 class Prefixes:
@@ -49,20 +53,18 @@ class Prefixes:
         donor, n_donor = self._best_donor(slot, job, slots)
         found = self._tier.find(job.prompt, slot.adapters)
         kept, n_kept = (found[0], self._usable(found[0].tokens, found[1], job)) if found else (None, 0)
-        if max(n_donor, n_kept) < own + LEAST_GAIN_TOKENS:
+        if kept is None or n_kept < max(own, n_donor) + LEAST_GAIN_TOKENS:
             self._spill(slot, keep=own, context=context)
-            return self.shorten(slot, own, context)
-        if donor is not None and n_donor >= n_kept:
-            self._spill(slot, keep=0, context=context)
+            if donor is None or n_donor < own + LEAST_COPY_TOKENS:
+                return self.shorten(slot, own, context)
             return self._take(slot, donor.tokens, n_donor, context.state(donor.index), context.layout, context)
-        assert kept is not None  # noqa: S101  # it has the longer prefix
         cells = self._tier.cells(kept, slot.reading)
         if isinstance(cells, Reading):
             slot.reading = cells
             return 0
         if cells is None:
             return self.begin(slot, job, slots, context)
-        self._spill(slot, keep=0, context=context)
+        self._spill(slot, keep=own, context=context)
         n_taken = self._take(slot, kept.tokens, n_kept, cells, kept.layout, context)
         if not n_taken:
             self._tier.forget(kept)
@@ -89,7 +91,7 @@ class Prefixes:
             if slot.adapters != adapters:
                 continue
             n_shared = self._usable(other.prepared.prompt, common_prefix(job.prompt, other.prepared.prompt), job)
-            if n_shared >= n_cached + LEAST_GAIN_TOKENS and (best is None or n_shared > best[1]):
+            if n_shared >= n_cached + LEAST_COPY_TOKENS and (best is None or n_shared > best[1]):
                 best = other, n_shared
         return best
 
@@ -120,6 +122,16 @@ class Prefixes:
         if slot.reading is None:
             led = self.leader_of(job.prepared, slots, adapters=slot.adapters, n_cached=job.cached_tokens)
             job.leader, job.leader_tokens = led or (None, 0)
+
+    def keep_one(self, slots: Sequence[Slot], context: Context) -> bool:
+        """Put a sequence that has ended into the tier before another needs its slot; False when all are there."""
+        slot = next((one for one in slots if one.is_to_be_kept), None)
+        if slot is None:
+            return False
+        slot.n_kept = len(slot.tokens)
+        if context.state_bytes(slot.index) <= _MOST_BYTES_AHEAD:
+            self._spill(slot, keep=0, context=context)
+        return True
 
     def keep_all(self, slots: Sequence[Slot], context: Context) -> None:
         """Put what the slots hold into the tier, the latest used last, and have it written: the runner ends."""
@@ -199,4 +211,6 @@ class Prefixes:
             return  # a context that shifted is not what its tokens would give
         if len(tokens) - keep < LEAST_TOKENS or not self._tier.wants(tokens, slot.adapters) or min(tokens) < 0:
             return  # a negative one stands for a medium, which has no name beyond this runner
-        self._tier.keep(Kept(tuple(tokens), slot.adapters, context.layout, context.state(slot.index)))
+        cells = context.state(slot.index)
+        plain = self._model.has_plain_cells
+        self._tier.keep(Kept(tuple(tokens), slot.adapters, context.layout, cells, has_plain_cells=plain))

@@ -8,6 +8,7 @@ disk lost. Whatever does not fit is ignored and removed.
 All runners of a user share the folder and its limit: the files longest unused go first. A file may vanish at any time.
 """
 
+import functools
 import hashlib
 import os
 import zlib
@@ -64,30 +65,31 @@ class SavedSequences:
         return found
 
     def save(
-        self, tokens: Sequence[int], adapters: tuple[tuple[str, float], ...], layout: Layout, cells: bytes
+        self, tokens: Sequence[int], adapters: tuple[tuple[str, float], ...], layout: Layout, *cells: bytes | memoryview
     ) -> Path:
-        """Write a sequence and make room for it.
+        """Write a sequence, whose cells may come in parts, and make room for it.
 
         Raises:
             OSError: it cannot be written.
         """
+        n_bytes = sum(len(part) for part in cells)
         head = SavedHead(
             self._identity,
             tuple(tokens),
             adapters,
             (layout.flash_attention, layout.key_type, layout.value_type),
-            len(cells),
-            zlib.crc32(cells),
+            n_bytes,
+            functools.reduce(lambda crc, part: zlib.crc32(part, crc), cells, 0),
         )
         encoded = _encoder.encode(head)
         path = self.path_of(head.tokens, adapters)
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._make_room(len(cells))
+        self._make_room(n_bytes)
         unfinished = path.with_suffix(f".{os.getpid()}.part")
         try:
             descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             with open(descriptor, "wb") as file:  # noqa: PTH123  # opened for the owner alone
-                file.writelines((_MAGIC, len(encoded).to_bytes(4, "little"), encoded, cells))
+                file.writelines((_MAGIC, len(encoded).to_bytes(4, "little"), encoded, *cells))
             unfinished.rename(path)
         finally:
             unfinished.unlink(missing_ok=True)

@@ -38,6 +38,8 @@ class Slot:
     """Sampled and not yet decoded; None while the job's prompt is being prefilled."""
     n_same: int = 0
     """Tokens at the front that have stayed as they were when `Histories` last looked."""
+    n_kept: int = 0
+    """Tokens at the front that the KV tier was offered since they came."""
     last_used: int = 0
     """Rank of the last release; higher is more recent."""
     n_exact: int = sys.maxsize
@@ -53,6 +55,11 @@ class Slot:
         """True iff the beginning of the job's prompt is still to come from another slot or from the disk."""
         return self.reading is not None or (self.job is not None and self.job.leader is not None)
 
+    @property
+    def is_to_be_kept(self) -> bool:
+        """True iff its sequence has ended and the KV tier was not offered all of it."""
+        return self.job is None and self.n_kept < len(self.tokens)
+
     def cut(self, n_tokens: int) -> None:
         """Forget all tokens but the first `n_tokens`."""
         self.drop(n_tokens, len(self.tokens))
@@ -61,6 +68,7 @@ class Slot:
         """Forget the tokens from `start` to `end`; others move up."""
         del self.tokens[start:end]
         self.n_same = min(self.n_same, start)
+        self.n_kept = min(self.n_kept, start)
 
     def remaining_prompt(self) -> int:
         """Count the prompt tokens that are to go into the cache next: up to a medium, or to the end."""

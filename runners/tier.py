@@ -19,8 +19,10 @@ import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from actors.errors import DecodeFailed
 from actors.log import get_logger
 from runners.llama.adapters import AdapterSet
+from runners.llama.cells import parts_with_streams
 from runners.llama.layout import Layout
 from runners.radix import RadixTree
 from runners.saved import SavedSequences
@@ -31,6 +33,8 @@ LEAST_TOKENS = 64
 """A shorter sequence is evaluated again sooner than it is looked for."""
 _MOST_WAITING = 4
 _WRITE_DEADLINE_S = 3.0
+_STREAMS_ON_DISK = 1
+"""As a new runner's cache has, which then takes the cells as they are."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -45,6 +49,8 @@ class Kept:
     path: Path | None = None
     replaces: tuple[Path, ...] = ()
     """Files of sequences that this one continues, to be removed when this one has a file."""
+    has_plain_cells: bool = False
+    """True iff they can be rewritten for another number of streams."""
 
 
 @dataclasses.dataclass(slots=True, eq=False, weakref_slot=True)
@@ -89,6 +95,11 @@ class Tier:
     def used_bytes(self) -> int:
         """Host memory that kept cells take."""
         return self._used_bytes
+
+    @property
+    def n_tokens_ahead(self) -> int:
+        """Tokens of the sequence that is fetched before a prompt asks for it; 0 when none is."""
+        return 0 if self._ahead is None else len(self._ahead.kept.tokens)
 
     def find(self, prompt: Sequence[int], adapters: AdapterSet) -> tuple[Kept, int] | None:
         """Find the sequence that shares the longest prefix with a prompt, and say how many tokens that is."""
@@ -225,11 +236,13 @@ class Tier:
         assert self._disk is not None  # noqa: S101  # nothing is handed over without
         while (kept := self._to_write.get()) is not None:
             try:
-                path = self._disk.save(kept.tokens, kept.adapters, kept.layout, kept.cells or b"")
+                cells = kept.cells or b""
+                parts = parts_with_streams(cells, _STREAMS_ON_DISK) if kept.has_plain_cells else [cells]
+                path = self._disk.save(kept.tokens, kept.adapters, kept.layout, *parts)
                 for file in kept.replaces:
                     if file != path:
                         self._disk.remove(file)
-            except OSError as error:
+            except (OSError, DecodeFailed) as error:
                 log.warning("could not save a conversation of %d tokens: %s", len(kept.tokens), error)
             finally:
                 self._writing.pop(self._disk.path_of(kept.tokens, kept.adapters), None)

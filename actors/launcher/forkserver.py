@@ -27,7 +27,6 @@ _ENVIRON = {
     "OPENBLAS_NUM_THREADS": "1",  # numpy starts its threads at import; threads and fork do not mix
     "GOMP_SPINCOUNT": "100000",  # llama.cpp's threads wait for each other awake, but not while others need the core
     "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # NVML's order, so that the devices in our facts are the runners' devices
-    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",  # huge pages for llama.cpp's caches: a third of the time to clear them
     "GGML_NO_BACKTRACE": "1",  # a failing assertion would start gdb on the runner, which then dies minutes later
 }
 

@@ -68,13 +68,18 @@ def with_streams(state: bytes, n_streams: int) -> bytes:
     Raises:
         DecodeFailed: it is not such a state.
     """
+    return b"".join(parts_with_streams(state, n_streams))
+
+
+def parts_with_streams(state: bytes, n_streams: int) -> list[bytes | memoryview]:
+    """Give in parts, none of them copied, what `with_streams` gives; as that."""
     cursor = _Cursor(state)
     out: list[bytes | memoryview] = [cursor.take(_HEAD_BYTES)]
     while not cursor.is_done:
         streams = [_stream(cursor) for _ in range(cursor.number("I"))]
         filled = [stream for stream in streams if len(stream) > _COUNT_BYTES]
         out += [struct.pack("<I", n_streams), *filled, bytes(_COUNT_BYTES * (n_streams - len(filled)))]
-    return b"".join(out)
+    return out
 
 
 def convert(state: bytes, *, value_type: int, transposed: bool, n_positions: int | None = None) -> bytes:

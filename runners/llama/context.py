@@ -159,9 +159,13 @@ class Context:
         if not self.restore(sequence, state):
             raise DecodeFailed(f"llama.cpp could not move slot {sequence} of {len(state)} bytes to another context")
 
+    def state_bytes(self, sequence: int) -> int:
+        """Tell how large a copy of a sequence's cells is."""
+        return int(native.llama_state_seq_get_size(self.handle, sequence))
+
     def state(self, sequence: int) -> bytes:
         """Copy a sequence's cells out."""
-        size = native.llama_state_seq_get_size(self.handle, sequence)
+        size = self.state_bytes(sequence)
         state: bytes = _new_bytes(None, size)
         n_read = native.llama_state_seq_get_data(self.handle, _address_of(state), size, sequence)
         return state if n_read == size else state[:n_read]

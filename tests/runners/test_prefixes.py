@@ -9,7 +9,9 @@ import pytest
 
 from actors.messages.model import LoadPlan
 from actors.messages.runner_to_scheduler import Outcome
+from runners.growing_context import FIRST_NUM_CTX
 from runners.llama.binding import start_backend
+from runners.llama.cells import n_streams_of
 from runners.saved import SavedSequences
 from runners.tier import Tier
 from tests.support.engine_bench import Bench
@@ -97,6 +99,31 @@ def test_prefix_overwritten_slots_come_back_from_memory(smol: Bench, smollm2_ggu
     expect_right(smol, smollm2_gguf, "again", again.prompt)
 
 
+def test_prefix_is_kept_in_idle_time(smol: Bench, tier: Tier, smollm2_gguf: Path) -> None:
+    """A conversation that has ended is in the tier before another needs its slot, and is not copied again then."""
+    first = smol.job("first", STORY + "What ran?", n_tokens=16)
+    assert smol.engine.admit(first)
+    assert smol.engine.rest(0.0) is None
+    smol.run()
+    asked = smol.engine.rest(100.0)
+    assert asked is not None
+    assert smol.engine.rest(asked - 0.001) == asked
+    assert tier.used_bytes == 0
+    assert smol.engine.rest(asked) == asked
+    kept_bytes = tier.used_bytes
+    assert kept_bytes > 0
+    assert smol.engine.rest(asked) is None
+    for number in range(8):
+        assert smol.engine.admit(smol.job(f"other{number}", f"{number} Birds fly.", n_tokens=2))
+        smol.run()
+    assert tier.used_bytes == kept_bytes
+    again = smol.job("again", STORY + "What ran?", n_tokens=16)
+    assert smol.engine.admit(again)
+    smol.run()
+    assert smol.finished("again").cached_tokens == len(again.prompt) - 1
+    expect_right(smol, smollm2_gguf, "again", again.prompt)
+
+
 def test_prefix_survives_the_runner_on_disk(smol: Bench, smollm2_gguf: Path, tmp_path: Path) -> None:
     """A new engine of the same model goes on where the last one ended."""
     first = smol.job("first", STORY + "What ran?", n_tokens=16)
@@ -109,6 +136,51 @@ def test_prefix_survives_the_runner_on_disk(smol: Bench, smollm2_gguf: Path, tmp
     assert fresh.engine.admit(again)
     fresh.run()
     assert fresh.finished("again").cached_tokens > 100
+    expect_right(fresh, smollm2_gguf, "again", again.prompt)
+    fresh.close()
+
+
+def test_prefix_is_on_disk_as_a_new_cache_has_it(smol: Bench, smollm2_gguf: Path, tmp_path: Path) -> None:
+    """A cache of several slots gives files that one of a single slot takes as they are."""
+    for number in range(3):
+        assert smol.engine.admit(smol.job(f"job{number}", f"{number} {STORY} What ran?", n_tokens=16))
+    smol.run()
+    smol.engine.close()
+    disk = SavedSequences(tmp_path, "smol", limit_bytes=GIB)
+    heads = disk.heads()
+    assert len(heads) == 3
+    for path, _ in heads:
+        cells = disk.load(path)
+        assert cells is not None
+        assert n_streams_of(cells) == 1
+    fresh = Bench(smollm2_gguf, PLAN, tier=Tier(memory_bytes=GIB, disk=disk))
+    again = fresh.job("again", f"2 {STORY} What ran?", n_tokens=16)
+    assert fresh.engine.admit(again)
+    fresh.run()
+    assert fresh.finished("again").cached_tokens == len(again.prompt) - 1
+    expect_right(fresh, smollm2_gguf, "again", again.prompt)
+    fresh.close()
+
+
+def test_prefix_that_is_likely_to_be_continued_sizes_the_first_cache(
+    smol: Bench, smollm2_gguf: Path, tmp_path: Path
+) -> None:
+    """A conversation that is read while the model loads finds a cache that holds it, and need not be moved."""
+    first = smol.job("first", STORY * 6, n_tokens=16)
+    assert len(first.prompt) > FIRST_NUM_CTX
+    assert smol.engine.admit(first)
+    smol.run()
+    smol.engine.close()
+    tier = Tier(memory_bytes=GIB, disk=SavedSequences(tmp_path, "smol", limit_bytes=GIB))
+    tier.read_latest()
+    fresh = Bench(smollm2_gguf, PLAN, tier=tier)
+    num_ctx = fresh.engine.num_ctx
+    assert num_ctx > len(first.prompt)
+    again = fresh.job("again", STORY * 6, n_tokens=16)
+    assert fresh.engine.admit(again)
+    assert fresh.engine.num_ctx == num_ctx
+    fresh.run()
+    assert fresh.finished("again").cached_tokens == len(again.prompt) - 1
     expect_right(fresh, smollm2_gguf, "again", again.prompt)
     fresh.close()
 
