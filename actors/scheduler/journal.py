@@ -2,10 +2,10 @@
 
 Theory of operation. The core has no other input than its events, so a copy of its world and the events since then give
 the same effects again. The log is cut into segments, each with a copy of the world at its beginning (`twin`); the last
-full segment and the running one are kept. Messages are kept as they travel, encoded with their time and sender, some
-hundred in a row: a fifth of the memory, nothing for the garbage collector to walk, and soon let go. Payloads (bodies of
-requests) are left out of both. A dump is a pickle: it never leaves this host, and is only loaded by whoever looks into
-it with `replay`.
+full segment and the running one are kept. Messages are kept as they travel, encoded with their time and sender, and
+packed when there are some dozens: a fifth of the memory, nothing for the garbage collector to walk, and soon let go.
+Payloads (bodies of requests) are left out of both. A dump is a pickle: it never leaves this host, and is only loaded by
+whoever looks into it with `replay`.
 
 Bounds: `2 * max(EVENTS_KEPT, …)` events. A segment grows with the world, so that copying it costs an event a bounded
 share: less than a microsecond. What is no longer kept is let go piece by piece; at once it would take milliseconds.
@@ -30,9 +30,9 @@ from actors.scheduler.world import World
 
 EVENTS_KEPT = 4096
 """Length of a segment, at least."""
-_EVENTS_PER_JOB, _EVENTS_PER_RUNNER = 4, 20
+_EVENTS_PER_JOB, _EVENTS_PER_RUNNER = 4, 20  # a runner takes several times as long to copy
 
-_CHUNK_EVENTS = 256
+_CHUNK_EVENTS = 64
 _LET_GO_AT_ONCE = 32
 
 Entry = tuple[float, Event]
