@@ -122,7 +122,7 @@ class JobRef(msgspec.Struct, frozen=True, gc=False):
     gateway_id: str
 
 
-class RunnerUse(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+class RunnerUse(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     """Figures of a heartbeat."""
 
     n_active: int = 0

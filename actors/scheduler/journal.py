@@ -2,10 +2,10 @@
 
 Theory of operation. The core has no other input than its events, so a copy of its world and the events since then give
 the same effects again. The log is cut into segments, each with a copy of the world at its beginning (`twin`); the last
-full segment and the running one are kept. Messages are kept as they travel, encoded with their time and sender, some
-hundred in a row: a fifth of the memory, nothing for the garbage collector to walk, and soon let go. Payloads (bodies of
-requests) are left out of both. A dump is a pickle: it never leaves this host, and is only loaded by whoever looks into
-it with `replay`.
+full segment and the running one are kept. Messages are kept as they travel, encoded with their time and sender, and
+packed when there are some dozens: a fifth of the memory, nothing for the garbage collector to walk, and soon let go.
+Payloads (bodies of requests) are left out of both. A dump is a pickle: it never leaves this host, and is only loaded by
+whoever looks into it with `replay`.
 
 Bounds: `2 * max(EVENTS_KEPT, …)` events. A segment grows with the world, so that copying it costs an event a bounded
 share: less than a microsecond. What is no longer kept is let go piece by piece; at once it would take milliseconds.
@@ -15,6 +15,7 @@ import dataclasses
 import pickle
 from array import array
 from collections.abc import Iterator
+from itertools import accumulate
 
 import msgspec
 
@@ -29,35 +30,34 @@ from actors.scheduler.world import World
 
 EVENTS_KEPT = 4096
 """Length of a segment, at least."""
-_EVENTS_PER_OBJECT = 4
+_EVENTS_PER_JOB, _EVENTS_PER_RUNNER = 4, 20  # a runner takes several times as long to copy
 
-_CHUNK_EVENTS = 256
+_CHUNK_EVENTS = 64
 _LET_GO_AT_ONCE = 32
 
 Entry = tuple[float, Event]
 
-_encode_into = msgspec.msgpack.Encoder().encode_into
+_encode = msgspec.msgpack.Encoder().encode
 _codec: Codec[tuple[float, str, FromGateway | FromLauncher | FromRunner | None]] = Codec(
     tuple[float, str, FromGateway | FromLauncher | FromRunner | None]
 )
-_AT_END = -1
 
 
 @dataclasses.dataclass(slots=True)
 class Chunk:
     """Some events in a row."""
 
-    rows: bytearray = dataclasses.field(default_factory=bytearray)
+    rows: bytes
     """A time with a sender and its message, or with neither for a tick, encoded."""
-    ends: "array[int]" = dataclasses.field(default_factory=lambda: array("I"))
+    ends: "array[int]"
     """Where each event's row ends; it is empty for what cannot travel."""
-    undelivered: list[tuple[float, Undelivered]] = dataclasses.field(default_factory=list)
+    undelivered: list[tuple[float, Undelivered]]
     """The events without rows, in order."""
 
     def __iter__(self) -> Iterator[Entry]:
         undelivered, begins = iter(self.undelivered), 0
         for ends in self.ends:
-            yield _entry(bytes(self.rows[begins:ends])) if ends > begins else next(undelivered)
+            yield _entry(self.rows[begins:ends]) if ends > begins else next(undelivered)
             begins = ends
 
 
@@ -70,7 +70,7 @@ class Segment:
     jobs: list[Job]
     length: int
     """How many events there will be."""
-    chunks: list[Chunk] = dataclasses.field(default_factory=lambda: [Chunk()])
+    chunks: list[Chunk] = dataclasses.field(default_factory=list)
 
 
 class Journal:
@@ -81,39 +81,49 @@ class Journal:
         """What is to be let go."""
         self._last: Segment | None = None
         self._running = _segment(world)
-        self._chunk = self._running.chunks[-1]
+        self._rows: list[bytes] = []
+        """Of the events that no chunk holds yet."""
+        self._undelivered: list[tuple[float, Undelivered]] = []
+        """Those among them without rows."""
 
     def __len__(self) -> int:
-        return sum(len(chunk.ends) for segment in self._segments() for chunk in segment.chunks)
+        return sum(len(chunk.ends) for segment in self._segments() for chunk in segment.chunks) + len(self._rows)
 
     def __iter__(self) -> Iterator[Entry]:
         for segment in self._segments():
             for chunk in segment.chunks:
                 yield from chunk
+        yield from self._chunk()
 
     def record(self, world: World, now_s: float, event: Event) -> None:
         """Take note of an event before the world has changed by it."""
         if self._outlived:
             del self._outlived[-_LET_GO_AT_ONCE:]
-        chunk = self._chunk
-        if len(chunk.ends) >= _CHUNK_EVENTS:
-            chunk = self._chunk = self._next_chunk(world)
+        rows = self._rows
+        if len(rows) >= _CHUNK_EVENTS:
+            self._pack(world)
+            rows = self._rows
         if isinstance(event, Received):
-            _encode_into((now_s, event.sender, event.message), chunk.rows, _AT_END)
+            rows.append(_encode((now_s, event.sender, event.message)))
         elif isinstance(event, Tick):
-            _encode_into((now_s, "", None), chunk.rows, _AT_END)
+            rows.append(_encode((now_s, "", None)))
         else:
-            chunk.undelivered.append((now_s, _without_payload(event)))
-        chunk.ends.append(len(chunk.rows))
+            self._undelivered.append((now_s, _without_payload(event)))
+            rows.append(b"")
 
-    def _next_chunk(self, world: World) -> Chunk:
-        if len(self._running.chunks) * _CHUNK_EVENTS < self._running.length:
-            self._running.chunks.append(Chunk())
-        else:
+    def _pack(self, world: World) -> None:
+        """Put what was noted into a chunk, and begin a segment if the running one is full."""
+        running = self._running
+        running.chunks.append(self._chunk())
+        self._rows, self._undelivered = [], []
+        if len(running.chunks) * _CHUNK_EVENTS >= running.length:
             if self._last is not None:
                 self._outlived = [*self._last.chunks, *self._last.world.runners.values(), *self._last.jobs]
-            self._last, self._running = self._running, _segment(world)
-        return self._running.chunks[-1]
+            self._last, self._running = running, _segment(world)
+
+    def _chunk(self) -> Chunk:
+        rows = self._rows
+        return Chunk(b"".join(rows), array("I", accumulate(map(len, rows))), self._undelivered)
 
     def first_world(self) -> World:
         """Give a fresh copy of the world as it was before the first event that is kept."""
@@ -139,8 +149,8 @@ def load_dump(content: bytes) -> tuple[World, list[Entry]]:
 
 
 def _segment(world: World) -> Segment:
-    n_objects = len(world.jobs) + len(world.runners)
-    return Segment(twin(world), list(world.jobs.values()), max(EVENTS_KEPT, _EVENTS_PER_OBJECT * n_objects))
+    length = _EVENTS_PER_JOB * len(world.jobs) + _EVENTS_PER_RUNNER * len(world.runners)
+    return Segment(twin(world), list(world.jobs.values()), max(EVENTS_KEPT, length))
 
 
 def _entry(row: bytes) -> Entry:

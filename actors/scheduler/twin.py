@@ -8,10 +8,10 @@ quicker, and fills it in later.
 """
 
 from collections import deque
+from copy import copy
 from typing import Any
 
 import msgspec
-from msgspec.structs import replace
 
 from actors.scheduler.runner import Runner
 from actors.scheduler.world import World
@@ -22,10 +22,16 @@ _CONTAINERS = (list, set, deque)
 
 def twin(world: World) -> World:
     """Copy a world without its `jobs` and `bodies`."""
-    copier = _Copier({id(each): replace(each, held=each.held.copy()) for each in world.runners.values()})
+    copier = _Copier({id(each): _runner(each) for each in world.runners.values()})
     copied = object.__new__(World)
     for name in _owned[World]:
         setattr(copied, name, {} if name in ("bodies", "jobs") else copier.copy(getattr(world, name)))
+    return copied
+
+
+def _runner(runner: Runner) -> Runner:
+    copied = copy(runner)
+    copied.held = runner.held.copy()
     return copied
 
 
