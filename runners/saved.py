@@ -65,9 +65,14 @@ class SavedSequences:
         return found
 
     def save(
-        self, tokens: Sequence[int], adapters: tuple[tuple[str, float], ...], layout: Layout, *cells: bytes | memoryview
+        self,
+        tokens: Sequence[int],
+        adapters: tuple[tuple[str, float], ...],
+        layout: Layout,
+        *cells: bytes | memoryview,
+        used_ns: int | None = None,
     ) -> Path:
-        """Write a sequence, whose cells may come in parts, and make room for it.
+        """Write a sequence, whose cells may come in parts, and make room for it; `used_ns` is its last use, if not now.
 
         Raises:
             OSError: it cannot be written.
@@ -90,6 +95,8 @@ class SavedSequences:
             descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             with open(descriptor, "wb") as file:  # noqa: PTH123  # opened for the owner alone
                 file.writelines((_MAGIC, len(encoded).to_bytes(4, "little"), encoded, *cells))
+            if used_ns is not None:
+                os.utime(unfinished, ns=(used_ns, used_ns))
             unfinished.rename(path)
         finally:
             unfinished.unlink(missing_ok=True)

@@ -51,6 +51,8 @@ class Kept:
     """Files of sequences that this one continues, to be removed when this one has a file."""
     has_plain_cells: bool = False
     """True iff they can be rewritten for another number of streams."""
+    used_ns: int = dataclasses.field(default_factory=time.time_ns)
+    """When its slot was done with it, by the clock of files."""
 
 
 @dataclasses.dataclass(slots=True, eq=False, weakref_slot=True)
@@ -238,7 +240,7 @@ class Tier:
             try:
                 cells = kept.cells or b""
                 parts = parts_with_streams(cells, _STREAMS_ON_DISK) if kept.has_plain_cells else [cells]
-                path = self._disk.save(kept.tokens, kept.adapters, kept.layout, *parts)
+                path = self._disk.save(kept.tokens, kept.adapters, kept.layout, *parts, used_ns=kept.used_ns)
                 for file in kept.replaces:
                     if file != path:
                         self._disk.remove(file)

@@ -86,7 +86,7 @@ class Llamactor(Server):
 
     def _is_settled_without(self, name: str) -> bool:
         titles = [short_title(pid) for pid in self.pids]
-        is_gone = not any(title.startswith(f"llamactor: runner {name}") for title in titles)
+        is_gone = not any(title.startswith(f"llamactor: runner {name}:") for title in titles)
         return is_gone and "llamactor: runner (idle)" in titles
 
     def _generate(self, body: dict[str, str | int]) -> None:
