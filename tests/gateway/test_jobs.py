@@ -25,7 +25,7 @@ from gateway.deadlines import Deadlines
 from gateway.job import Job, JobRequest, JobState
 from gateway.jobs import MAX_RETAINED_BYTES, Jobs
 from gateway.streams import Piece
-from tests.support.stub_backend import StubBackend, StubJob
+from tests.support.stub_backend import StubBackend, StubJob, paused
 
 DEADLINE_S = 60.0
 SOON = Deadlines(scheduler_s=0.3, accept_s=0.3, reannounce_s=0.3, tick_s=0.05)
@@ -244,14 +244,7 @@ async def test_new_scheduler_gets_unaccepted_jobs_again(backend: StubBackend) ->
 async def test_new_scheduler_leaves_accepted_jobs_alone(backend: StubBackend) -> None:
     """A stream that runs does not notice that the scheduler is another one."""
     resume = trio.Event()
-
-    async def pause(job: StubJob) -> None:
-        await job.accept()
-        await job.publish(job.delta(1, "a"))
-        await resume.wait()
-        await job.publish(job.delta(2, "b"), job.finished(3))
-
-    backend.plan = pause
+    backend.plan = paused(resume)
     async with running_jobs(backend.endpoint) as jobs:
         with jobs.submit(GENERATE) as job:
             assert (await job.stream.receive()).text == "a"

@@ -16,7 +16,7 @@ import trio
 
 from actors.listener import LISTEN_FD, listen
 from registry.store import Store
-from tests.support.stub_backend import StubBackend, StubJob
+from tests.support.stub_backend import StubBackend, StubJob, paused
 
 pytestmark = pytest.mark.processes
 
@@ -66,14 +66,7 @@ def _environ(backend: StubBackend, store: Store) -> dict[str, str]:
 async def test_gateway_on_an_inherited_socket_answers_and_drains(backend: StubBackend, store: Store) -> None:
     """A worker serves the socket it is given; SIGTERM lets its stream end, then it exits with 0."""
     resume = trio.Event()
-
-    async def pause(job: StubJob) -> None:
-        await job.accept()
-        await job.publish(job.delta(1, "a"))
-        await resume.wait()
-        await job.publish(job.delta(2, "b"), job.finished(3))
-
-    backend.plan = pause
+    backend.plan = paused(resume)
     with _listener() as listener:
         async with _running(backend, store, listener) as process, httpx.AsyncClient() as client:
             url = f"http://127.0.0.1:{listener.getsockname()[1]}/api/generate"

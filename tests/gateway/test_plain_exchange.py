@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gateway.plain_exchange import plain_request
 from tests.gateway.conftest import RunningGateway
-from tests.support.stub_backend import StubBackend, StubJob
+from tests.support.stub_backend import StubBackend, StubJob, paused
 
 DEADLINE_S = 60.0
 PIECES = (
@@ -150,14 +150,7 @@ async def test_plain_request_sent_ahead_waits_for_the_answer_before(
 ) -> None:
     """A request that comes during a stream is answered behind its end."""
     resume = trio.Event()
-
-    async def pause(job: StubJob) -> None:
-        await job.accept()
-        await job.publish(job.delta(1, "a"))
-        await resume.wait()
-        await job.publish(job.delta(2, "b"), job.finished(3))
-
-    backend.plan = pause
+    backend.plan = paused(resume)
     async with await gateway.send_raw("POST", "/api/generate", PROMPT) as stream:
         received = b""
         while b'"response":"a"' not in received:

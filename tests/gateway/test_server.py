@@ -12,7 +12,7 @@ import trio
 from actors.settings import Settings
 from registry.store import Store
 from tests.gateway.conftest import RunningGateway, running_gateway
-from tests.support.stub_backend import StubBackend, StubJob
+from tests.support.stub_backend import StubBackend, StubJob, paused
 
 DEADLINE_S = 60.0
 VERSION = b"GET /api/version HTTP/1.1\r\nHost: localhost\r\n"
@@ -189,14 +189,7 @@ async def test_drain_refuses_new_connections_and_lets_streams_end(
 ) -> None:
     """A running stream ends well, an idle connection closes, nobody new gets in."""
     resume = trio.Event()
-
-    async def pause(job: StubJob) -> None:
-        await job.accept()
-        await job.publish(job.delta(1, "a"))
-        await resume.wait()
-        await job.publish(job.delta(2, "b"), job.finished(3))
-
-    backend.plan = pause
+    backend.plan = paused(resume)
     async with await gateway.connect() as idle, await gateway.send_raw("POST", "/api/generate", PROMPT) as running:
         await idle.send_all(VERSION + b"\r\n")
         await _read_answer(idle)

@@ -154,6 +154,18 @@ async def say_hello(job: StubJob) -> None:
         await job.say("Hello", " world")
 
 
+def paused(resume: trio.Event) -> Plan:
+    """Make a plan that says "a", waits for the event, then says "b" and ends."""
+
+    async def pause(job: StubJob) -> None:
+        await job.accept()
+        await job.publish(job.delta(1, "a"))
+        await resume.wait()
+        await job.publish(job.delta(2, "b"), job.finished(3))
+
+    return pause
+
+
 class StubRunner:
     """The XPUB of one runner, and what gateways sent to it."""
 
