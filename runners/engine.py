@@ -169,13 +169,14 @@ class Engine:
 
     def rest(self, now: float) -> float | None:
         """Use idle time: keep what has ended; give the monotonic time at which to ask again, None for never."""
-        if not any(slot.is_to_be_kept for slot in self._slots) or any(slot.job is not None for slot in self._slots):
+        ended = next((slot for slot in self._slots if slot.is_to_be_kept), None)
+        if ended is None or any(slot.job is not None for slot in self._slots):
             return None
         if self._idle_since is None:
             self._idle_since = now
         if now < self._idle_since + _CALM_S:
             return self._idle_since + _CALM_S
-        self._prefixes.keep_one(self._slots, self._context.now)
+        self._prefixes.keep_ahead(ended, self._context.now)
         return now
 
     def _step_text(self, busy: list[Slot]) -> bool:

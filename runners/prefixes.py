@@ -123,15 +123,11 @@ class Prefixes:
             led = self.leader_of(job.prepared, slots, adapters=slot.adapters, n_cached=job.cached_tokens)
             job.leader, job.leader_tokens = led or (None, 0)
 
-    def keep_one(self, slots: Sequence[Slot], context: Context) -> bool:
-        """Put a sequence that has ended into the tier before another needs its slot; False when all are there."""
-        slot = next((one for one in slots if one.is_to_be_kept), None)
-        if slot is None:
-            return False
+    def keep_ahead(self, slot: Slot, context: Context) -> None:
+        """Offer a sequence that has ended to the tier before another needs its slot."""
         slot.n_kept = len(slot.tokens)
         if context.state_bytes(slot.index) <= _MOST_BYTES_AHEAD:
             self._spill(slot, keep=0, context=context)
-        return True
 
     def keep_all(self, slots: Sequence[Slot], context: Context) -> None:
         """Put what the slots hold into the tier, the latest used last, and have it written: the runner ends."""
