@@ -11,7 +11,7 @@ import msgspec
 
 from actors.errors import InvalidRequest, MalformedMessage, ProtocolMismatch
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 MAX_HEADER_BYTES = 4 << 20
 """A header is small but for `RunnerHello` and a large step; 4 MiB is a hundred times the largest seen."""
 

@@ -3,7 +3,7 @@
 import msgspec
 
 
-class CancelAtRunner(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+class CancelAtRunner(msgspec.Struct, frozen=True, kw_only=True, tag=True, array_like=True):
     """The client of this job has left."""
 
     job_id: str

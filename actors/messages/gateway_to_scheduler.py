@@ -16,17 +16,17 @@ class JobKind(enum.StrEnum):
     """Ask about a prompt or tokens: any ready runner of the model answers, with or without a free slot."""
 
 
-class GatewayHello(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag=True):
+class GatewayHello(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag=True, array_like=True):
     """First message to a scheduler, and to every new one; the gateway then offers its unaccepted jobs again."""
 
 
-class GatewayBeat(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag=True):
+class GatewayBeat(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag=True, array_like=True):
     """Heartbeat."""
 
     n_jobs: int = 0
 
 
-class Submit(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag=True, omit_defaults=True):
+class Submit(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag=True, array_like=True):
     """Ask for a job to be run. Payload: one `JobBody` frame, but none for `LOAD`.
 
     The gateway keeps the job until it has ended, and offers it again, with a higher attempt, when the scheduler is
@@ -51,20 +51,20 @@ class Submit(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag=True, omit
     """Marks of the prompt's beginnings, shortest first: equal marks, equal beginnings."""
 
 
-class CancelJob(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag=True):
+class CancelJob(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag=True, array_like=True):
     """The client has left; whatever state the job is in, nobody waits for it."""
 
     job_id: str
 
 
-class Unload(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag=True):
+class Unload(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag=True, array_like=True):
     """Unload a model as soon as its running jobs end. Answered by `Unloading`, also when it was not loaded."""
 
     request_id: str
     model_key: str
 
 
-class Pin(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag=True):
+class Pin(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag=True, array_like=True):
     """Keep a model's runners from being evicted and from expiring, or let them go again. Answered by `Unloading`."""
 
     request_id: str
@@ -72,7 +72,7 @@ class Pin(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag=True):
     is_pinned: bool = True
 
 
-class Retire(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag=True):
+class Retire(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag=True, array_like=True):
     """Drain a host or one runner: nothing more is placed there, what runs goes on. Answered by `Unloading`.
 
     A host takes runners again when it is told so (`is_draining` false); for an unknown target -1 runners are concerned.
@@ -84,19 +84,19 @@ class Retire(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag=True):
     is_draining: bool = True
 
 
-class Survey(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag=True):
+class Survey(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag=True, array_like=True):
     """Ask for everything that people may want to see. Answered by `Overview`."""
 
     request_id: str
 
 
-class ListRunners(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag=True):
+class ListRunners(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag=True, array_like=True):
     """Ask what is loaded. Answered by `RunnerList`."""
 
     request_id: str
 
 
-class AskProgress(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag=True):
+class AskProgress(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag=True, array_like=True):
     """Ask what a job of ours waits for. Answered by `JobProgress`."""
 
     request_id: str

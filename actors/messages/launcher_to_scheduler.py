@@ -6,7 +6,7 @@ from actors.errors import Failure
 from actors.messages.model import HostFacts
 
 
-class LauncherHello(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag=True):
+class LauncherHello(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag=True, array_like=True):
     """First message to a scheduler, and to every new one: the host, and which runners live on it."""
 
     host: HostFacts
@@ -16,13 +16,13 @@ class LauncherHello(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag=Tru
     and its runners with it."""
 
 
-class LauncherBeat(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag=True):
+class LauncherBeat(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag=True, array_like=True):
     """Heartbeat with fresh facts."""
 
     host: HostFacts
 
 
-class RunnerExited(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag=True):
+class RunnerExited(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag=True, array_like=True):
     """A runner process has ended and was reaped: the authority on a runner's death.
 
     `exit_code` is negative for a signal. `failure` says why it could not be started at all.
@@ -33,7 +33,7 @@ class RunnerExited(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag=True
     failure: Failure | None = None
 
 
-class LauncherDraining(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag=True):
+class LauncherDraining(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag=True, array_like=True):
     """The launcher was told to stop: place nothing more here."""
 
 

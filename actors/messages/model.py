@@ -1,12 +1,12 @@
 """What the processes tell each other about models: values inside messages, no messages themselves.
 
-Of a model and of load options, which travel with every request, defaults do not: they would be most of them.
+What travels often does so without the names of its fields, which would be most of it; new fields come last.
 """
 
 import msgspec
 
 
-class ModelDetails(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+class ModelDetails(msgspec.Struct, frozen=True, gc=False, kw_only=True, array_like=True):
     """The description that clients see under `details`."""
 
     parent_model: str = ""
@@ -17,7 +17,7 @@ class ModelDetails(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     quantization_level: str = ""
 
 
-class ModelSpec(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
+class ModelSpec(msgspec.Struct, frozen=True, gc=False, kw_only=True, array_like=True):
     """A model as resolved by the gateway: all that scheduler and runner need to know of it.
 
     Two names that share their weights and adapters have the same `key` and share one runner.
@@ -60,7 +60,7 @@ class AdapterUse(msgspec.Struct, frozen=True, gc=False):
     scale: float = 1.0
 
 
-class LoadOptions(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
+class LoadOptions(msgspec.Struct, frozen=True, gc=False, kw_only=True, array_like=True):
     """Load-time options of a request; None means "any": whatever a loaded runner has fits."""
 
     num_ctx: int | None = None
@@ -71,7 +71,7 @@ class LoadOptions(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defa
     num_thread: int | None = None
 
 
-class LoadPlan(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+class LoadPlan(msgspec.Struct, frozen=True, gc=False, kw_only=True, array_like=True):
     """How a runner shall load its model: decided by the scheduler, unchanged for the runner's life."""
 
     num_ctx: int
@@ -96,7 +96,7 @@ class LoadPlan(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """Whether the cache of layers on a device, and attention over it, are there, too."""
 
 
-class Device(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+class Device(msgspec.Struct, frozen=True, gc=False, kw_only=True, array_like=True):
     """One accelerator of a host."""
 
     index: int
@@ -105,7 +105,7 @@ class Device(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     free_bytes: int
 
 
-class HostFacts(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+class HostFacts(msgspec.Struct, frozen=True, gc=False, kw_only=True, array_like=True):
     """What a launcher knows of its host; `n_cores` counts physical cores that this process may use."""
 
     n_cores: int
@@ -114,7 +114,7 @@ class HostFacts(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     devices: tuple[Device, ...] = ()
 
 
-class JobRef(msgspec.Struct, frozen=True, gc=False):
+class JobRef(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """A job as a runner holds it."""
 
     job_id: str

@@ -24,7 +24,7 @@ class Outcome(enum.StrEnum):
     CANCELLED = "cancelled"
 
 
-class RunnerHello(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag=True):
+class RunnerHello(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag=True, array_like=True):
     """First message to a scheduler, and to every new one: what this runner is and holds."""
 
     state: RunnerState
@@ -40,7 +40,7 @@ class RunnerHello(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag=True)
     """The same."""
 
 
-class RunnerReady(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag=True):
+class RunnerReady(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag=True, array_like=True):
     """The model is loaded; `size_bytes` and `size_vram_bytes` are what it was measured to use."""
 
     load_s: float
@@ -48,20 +48,20 @@ class RunnerReady(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag=True)
     size_vram_bytes: int
 
 
-class RunnerLoadFailed(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag=True):
+class RunnerLoadFailed(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag=True, array_like=True):
     """The load failed; the process ends after this."""
 
     failure: Failure
 
 
-class RunnerBeat(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag=True):
+class RunnerBeat(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag=True, array_like=True):
     """Heartbeat."""
 
     state: RunnerState
     use: RunnerUse
 
 
-class JobEnded(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag=True):
+class JobEnded(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag=True, array_like=True):
     """A job has left its slot, which is free from now on."""
 
     job_id: str

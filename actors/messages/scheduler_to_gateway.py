@@ -6,19 +6,19 @@ from actors.errors import Failure
 from actors.messages.overview import HostStatus, ModelStatus, RunnerStatus, WaiterStatus
 
 
-class Welcome(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag=True):
+class Welcome(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag=True, array_like=True):
     """Answer to a hello and to every heartbeat of a known peer; `epoch` names this life of the scheduler."""
 
     epoch: str
 
 
-class WhoAreYou(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag=True):
+class WhoAreYou(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag=True, array_like=True):
     """Answer to anything from a peer that has not said hello to this scheduler: say it now."""
 
     epoch: str
 
 
-class Granted(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag=True):
+class Granted(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag=True, array_like=True):
     """The job was sent to a runner; its deltas come from `endpoint` under the gateway's topic."""
 
     epoch: str
@@ -28,7 +28,7 @@ class Granted(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag=True):
     endpoint: str
 
 
-class Loaded(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag=True):
+class Loaded(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag=True, array_like=True):
     """A `LOAD` job is done: the model is ready."""
 
     epoch: str
@@ -36,7 +36,7 @@ class Loaded(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag=True):
     attempt: int
 
 
-class Refused(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag=True):
+class Refused(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag=True, array_like=True):
     """The job was not, and will not be, started by this scheduler."""
 
     epoch: str
@@ -45,7 +45,7 @@ class Refused(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag=True):
     failure: Failure
 
 
-class Lost(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag=True):
+class Lost(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag=True, array_like=True):
     """The runner of a granted job is gone, and was fenced before this was sent."""
 
     epoch: str
@@ -54,27 +54,27 @@ class Lost(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag=True):
     failure: Failure
 
 
-class RunnerUp(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag=True):
+class RunnerUp(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag=True, array_like=True):
     """A runner exists: connect and subscribe now, so that no first token waits for it."""
 
     runner_id: str
     endpoint: str
 
 
-class RunnerGone(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag=True):
+class RunnerGone(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag=True, array_like=True):
     """A runner has ended: disconnect from it."""
 
     runner_id: str
 
 
-class RunnerList(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag=True):
+class RunnerList(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag=True, array_like=True):
     """Answer to `ListRunners`: the ready and draining runners, longest remaining lifetime first."""
 
     request_id: str
     runners: tuple[RunnerStatus, ...]
 
 
-class Overview(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag=True):
+class Overview(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag=True, array_like=True):
     """Answer to `Survey`."""
 
     request_id: str
@@ -86,14 +86,14 @@ class Overview(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag=True):
     """The last lines told to the operator, oldest first."""
 
 
-class Unloading(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag=True):
+class Unloading(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag=True, array_like=True):
     """Answer to `Unload`, `Pin` and `Retire`; `n_runners` counts the runners concerned."""
 
     request_id: str
     n_runners: int
 
 
-class JobProgress(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag=True):
+class JobProgress(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag=True, array_like=True):
     """Answer to `AskProgress`; both are None for a job that is not queued."""
 
     request_id: str

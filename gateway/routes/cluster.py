@@ -1,5 +1,7 @@
 """`/api/status`, `/api/pin` and `/api/drain`: the cluster looked into and told what to do. Ours, not Ollama's."""
 
+from typing import Any
+
 import msgspec
 from quart import Blueprint, Response
 
@@ -17,8 +19,8 @@ def cluster_routes(worker: Worker) -> Blueprint:
 
     @routes.get("/api/status")
     async def status() -> Response:
-        overview = msgspec.to_builtins(await worker.jobs.questions.overview())
-        del overview["request_id"], overview["type"]
+        overview = _named(await worker.jobs.questions.overview())
+        del overview["request_id"]
         return json_response(to_json(overview))
 
     @routes.post("/api/pin")
@@ -39,3 +41,10 @@ def cluster_routes(worker: Worker) -> Blueprint:
         return json_response(to_json({"target": body.target, "draining": is_draining, "runners": n_runners}))
 
     return routes
+
+
+def _named(value: Any) -> Any:
+    """Give a value that travels without the names of its fields with them, for JSON."""
+    if isinstance(value, msgspec.Struct):
+        return {name: _named(getattr(value, name)) for name in value.__struct_fields__}
+    return [_named(each) for each in value] if isinstance(value, tuple) else value

@@ -41,7 +41,7 @@ def _loaded(runner: RunnerStatus, now_ns: int) -> dict[str, object]:
         "model": runner.name,
         "size": runner.size_bytes,
         "digest": runner.digest,
-        "details": msgspec.to_builtins(runner.details),
+        "details": msgspec.structs.asdict(runner.details),
         "expires_at": local_text(now_ns + round(runner.expires_in_s * _NS_PER_S)),
         "size_vram": runner.size_vram_bytes,
         "context_length": runner.num_ctx,
