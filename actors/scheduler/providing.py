@@ -7,7 +7,7 @@ for all of them every `deadlines.TURN_S`.
 
 Costs: with up to `_ALL_HOSTS` hosts all are looked at, for a cluster the `_MOST_FREE` freest and those of the runners
 that are cheapest to evict among the `_LONGEST_IDLE` longest idle: so a load costs about the same for any number, but
-for a sort of the hosts by what they have free.
+for a look at what each host has free.
 """
 
 import heapq
@@ -203,7 +203,7 @@ def _candidates(world: World) -> list[Launcher]:
     launchers = world.launchers
     if len(launchers) <= _ALL_HOSTS:
         return list(launchers.values())
-    freest = sorted(launchers.values(), key=attrgetter("free_bytes"), reverse=True)[:_MOST_FREE]
+    freest = heapq.nlargest(_MOST_FREE, launchers.values(), key=attrgetter("free_bytes"))
     found = {each.launcher_id: each for each in freest}
     idle = (each for each in islice(world.idle.values(), _LONGEST_IDLE) if not each.is_permanent)
     for runner in heapq.nsmallest(_CHEAPEST, idle, key=world.eviction_cost_s):

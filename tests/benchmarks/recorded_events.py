@@ -3,13 +3,19 @@
 The simulation writes the file; a fresh process reads it, message by message, decodes each as the scheduler's actor does
 and hands it to a core. So neither the simulation's time nor its memory, which would take the processor's caches, is
 among the core's. Time is counted in the core's calls alone, as processor time of this thread, the garbage collector
-set as in the scheduler's process.
+set as in the scheduler's process; and until the last job has arrived: what comes then is heartbeats of runners that
+become idle, the more of them the longer the longest of all answers takes.
+
+Time grows with what the processor's caches do not hold. What the core does is told apart from that by counting the
+calls of functions and methods, Python's and C's, which are the same on every machine.
 """
 
 import dataclasses
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 from typing import BinaryIO
 
 import msgspec
@@ -42,6 +48,8 @@ class Costs:
 
     n_decisions: int = 0
     """Grants, loads, evictions and refusals."""
+    n_later: int = 0
+    """Those after the last job has arrived; neither they nor what they cost are among the rest."""
     n_events: int = 0
     core_s: float = 0.0
     longest_s: float = 0.0
@@ -62,22 +70,47 @@ def write(file: BinaryIO, event: Event, now_s: float) -> None:
     file.write(row)
 
 
-def replayed(paths: list[Path], settings: Settings) -> Costs:
-    """Hand the events of each file to a core of its own."""
+def replayed(paths: list[Path], settings: Settings, n_jobs: int) -> Costs:
+    """Hand the events of each file, which has so many jobs, to a core of its own."""
     collect_rarely()
     costs = Costs()
     for path in paths:
         core = Scheduler(epoch="e", settings=settings, now_s=0.0)
+        n_coming = n_jobs
         for event, now_s in _events(path):
             began_ns = time.thread_time_ns()
             effects = core.handle(event, now_s)
             core.next_deadline()
             took_s = (time.thread_time_ns() - began_ns) * 1e-9
+            n_decisions = sum(is_decision(each) for each in effects)
+            if not n_coming:
+                costs.n_later += n_decisions
+                continue
             costs.core_s += took_s
             costs.longest_s = max(costs.longest_s, took_s)
             costs.n_events += 1
-            costs.n_decisions += sum(is_decision(each) for each in effects)
+            costs.n_decisions += n_decisions
+            n_coming -= isinstance(event, Received) and isinstance(event.message, Submit)
     return costs
+
+
+def calls_per_decision(paths: list[Path], settings: Settings) -> float:
+    """Count the calls that the core makes for a decision, in all that the files hold."""
+    n_calls = n_decisions = 0
+
+    def count(_frame: FrameType, kind: str, _argument: object) -> None:
+        nonlocal n_calls
+        n_calls += kind in ("call", "c_call")
+
+    for path in paths:
+        core = Scheduler(epoch="e", settings=settings, now_s=0.0)
+        for event, now_s in _events(path):
+            sys.setprofile(count)
+            effects = core.handle(event, now_s)
+            core.next_deadline()
+            sys.setprofile(None)
+            n_decisions += sum(is_decision(each) for each in effects)
+    return n_calls / n_decisions
 
 
 def is_decision(effect: Effect) -> bool:
