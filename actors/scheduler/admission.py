@@ -20,7 +20,7 @@ _MOST_PREFIXES = 16
 
 def submit(world: World, gateway_id: str, message: Submit, payload: tuple[bytes, ...]) -> None:
     """Admit a job, answer a duplicate again, or let a higher attempt replace a lower one."""
-    if message.attempt <= (world.ended_jobs.get(message.job_id) or 0):
+    if message.attempt <= world.ended_jobs.attempt(message.job_id):
         return
     job = _job(world, gateway_id, message)
     known = world.jobs.get(message.job_id)

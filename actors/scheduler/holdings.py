@@ -180,7 +180,7 @@ def _adopt(world: World, runner: Runner, ref: JobRef) -> None:
     runner.hold(adopted)
     world.note_load(runner)
     touch(world, runner)
-    if job is None and (world.ended_jobs.get(ref.job_id) or 0) < ref.attempt:
+    if job is None and world.ended_jobs.attempt(ref.job_id) < ref.attempt:
         world.jobs[ref.job_id] = adopted
     elif job is not None and job.life is JobLife.QUEUED:
         # Its gateway offered the job again to this scheduler before the runner that has it spoke. It is not started

@@ -3,12 +3,13 @@
 Theory of operation. The core has no other input than its events, so a copy of its world and the events since then give
 the same effects again. The log is cut into segments, each with a copy of the world at its beginning (`twin`); the last
 full segment and the running one are kept. Messages are kept as they travel, encoded with their time and sender, and
-packed when there are some dozens: a fifth of the memory, nothing for the garbage collector to walk, and soon let go.
-Payloads (bodies of requests) are left out of both. A dump is a pickle: it never leaves this host, and is only loaded by
-whoever looks into it with `replay`.
+packed when there are some dozens: a tenth of the memory, nothing for the garbage collector to walk, and soon let go.
+Most of a request is the description of its model, which a segment keeps once. Payloads (bodies of requests) are left
+out. A dump is a pickle: it never leaves this host, and is only loaded by whoever looks into it with `replay`.
 
 Bounds: `2 * max(EVENTS_KEPT, …)` events. A segment grows with the world, so that copying it costs an event a bounded
-share: less than a microsecond. What is no longer kept is let go piece by piece; at once it would take milliseconds.
+share: less than half a microsecond. What is no longer kept is let go piece by piece; at once it would take
+milliseconds.
 """
 
 import dataclasses
@@ -18,10 +19,12 @@ from collections.abc import Iterator
 from itertools import accumulate
 
 import msgspec
+from msgspec.structs import replace
 
 from actors.codec import Codec
-from actors.messages.gateway_to_scheduler import FromGateway
+from actors.messages.gateway_to_scheduler import FromGateway, Submit
 from actors.messages.launcher_to_scheduler import FromLauncher
+from actors.messages.model import ModelSpec
 from actors.messages.runner_to_scheduler import FromRunner
 from actors.scheduler.events import Event, Received, Tick, Undelivered
 from actors.scheduler.job import Job
@@ -30,16 +33,27 @@ from actors.scheduler.world import World
 
 EVENTS_KEPT = 4096
 """Length of a segment, at least."""
-_EVENTS_PER_JOB, _EVENTS_PER_RUNNER = 4, 20  # a runner takes several times as long to copy
+_EVENTS_PER_JOB, _EVENTS_PER_RUNNER = 8, 40  # a runner takes several times as long to copy
 
 _CHUNK_EVENTS = 64
 _LET_GO_AT_ONCE = 32
 
 Entry = tuple[float, Event]
 
+_Row = tuple[float, str, FromGateway | FromLauncher | FromRunner | None, int]
+"""When, who and what, both empty for a tick; and which of the segment's models a request is for, else -1."""
+
 _encode = msgspec.msgpack.Encoder().encode
-_codec: Codec[tuple[float, str, FromGateway | FromLauncher | FromRunner | None]] = Codec(
-    tuple[float, str, FromGateway | FromLauncher | FromRunner | None]
+_codec: Codec[_Row] = Codec(_Row)
+_LEFT_OUT = ModelSpec(
+    key="",
+    name="",
+    digest="",
+    weights_path="",
+    weights_bytes=0,
+    n_layers=0,
+    n_ctx_train=0,
+    kv_bytes_per_token=0,
 )
 
 
@@ -47,8 +61,10 @@ _codec: Codec[tuple[float, str, FromGateway | FromLauncher | FromRunner | None]]
 class Chunk:
     """Some events in a row."""
 
+    models: list[ModelSpec]
+    """The segment's."""
     rows: bytes
-    """A time with a sender and its message, or with neither for a tick, encoded."""
+    """A `_Row` each, encoded."""
     ends: "array[int]"
     """Where each event's row ends; it is empty for what cannot travel."""
     undelivered: list[tuple[float, Undelivered]]
@@ -57,8 +73,14 @@ class Chunk:
     def __iter__(self) -> Iterator[Entry]:
         undelivered, begins = iter(self.undelivered), 0
         for ends in self.ends:
-            yield _entry(self.rows[begins:ends]) if ends > begins else next(undelivered)
+            yield self._entry(self.rows[begins:ends]) if ends > begins else next(undelivered)
             begins = ends
+
+    def _entry(self, row: bytes) -> Entry:
+        now_s, sender, message, number = _codec.decode_body(row)
+        if isinstance(message, Submit):
+            message = replace(message, model=self.models[number])
+        return now_s, Tick() if message is None else Received(sender, message)
 
 
 @dataclasses.dataclass(slots=True)
@@ -70,6 +92,10 @@ class Segment:
     jobs: list[Job]
     length: int
     """How many events there will be."""
+    models: list[ModelSpec] = dataclasses.field(default_factory=list)
+    """Those that its requests are for, in the order in which they came; mostly once each."""
+    numbers: dict[str, int] = dataclasses.field(default_factory=dict)
+    """Where the latest with a key stands among them."""
     chunks: list[Chunk] = dataclasses.field(default_factory=list)
 
 
@@ -104,12 +130,28 @@ class Journal:
             self._pack(world)
             rows = self._rows
         if isinstance(event, Received):
-            rows.append(_encode((now_s, event.sender, event.message)))
+            message, number = event.message, -1
+            if isinstance(message, Submit):
+                number = self._number(world, message.model)
+                message = replace(message, model=_LEFT_OUT)
+            rows.append(_encode((now_s, event.sender, message, number)))
         elif isinstance(event, Tick):
-            rows.append(_encode((now_s, "", None)))
+            rows.append(_encode((now_s, "", None, -1)))
         else:
             self._undelivered.append((now_s, _without_payload(event)))
             rows.append(b"")
+
+    def _number(self, world: World, model: ModelSpec) -> int:
+        """Tell where a model stands in the running segment; as a rule it is the one that the world knows."""
+        record = world.records.get(model.key)
+        if record is not None and record.model == model:
+            model = record.model
+        models, numbers = self._running.models, self._running.numbers
+        number = numbers.get(model.key)
+        if number is None or models[number] is not model:
+            number = numbers[model.key] = len(models)
+            models.append(model)
+        return number
 
     def _pack(self, world: World) -> None:
         """Put what was noted into a chunk, and begin a segment if the running one is full."""
@@ -123,7 +165,7 @@ class Journal:
 
     def _chunk(self) -> Chunk:
         rows = self._rows
-        return Chunk(b"".join(rows), array("I", accumulate(map(len, rows))), self._undelivered)
+        return Chunk(self._running.models, b"".join(rows), array("I", accumulate(map(len, rows))), self._undelivered)
 
     def first_world(self) -> World:
         """Give a fresh copy of the world as it was before the first event that is kept."""
@@ -153,12 +195,7 @@ def _segment(world: World) -> Segment:
     return Segment(twin(world), list(world.jobs.values()), max(EVENTS_KEPT, length))
 
 
-def _entry(row: bytes) -> Entry:
-    now_s, sender, message = _codec.decode_body(row)
-    return now_s, Tick() if message is None else Received(sender, message)
-
-
 def _without_payload(event: Undelivered) -> Undelivered:
     if event.effect.payload:
-        return Undelivered(msgspec.structs.replace(event.effect, payload=()))
+        return Undelivered(replace(event.effect, payload=()))
     return event

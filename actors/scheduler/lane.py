@@ -24,7 +24,7 @@ def age(job: Job) -> tuple[float, bool]:
 class Lane:
     """Waiting generations that differ in age alone; owned by its line."""
 
-    __slots__ = ("_gone", "_jobs", "place", "priority", "rises_s", "tenant")
+    __slots__ = ("_gone", "_jobs", "_latest_s", "place", "priority", "rises_s", "tenant")
 
     def __init__(self, job: Job) -> None:
         self.tenant, self.priority = job.tenant, job.priority
@@ -33,6 +33,8 @@ class Lane:
         self.rises_s = 0.0
         """When the line looks whether it has risen by a class; infinity where there is no higher one."""
         self._jobs = deque([job])
+        self._latest_s = job.queued_s
+        """None of them was queued later."""
         self._gone: set[str] = set()
 
     def __len__(self) -> int:
@@ -50,11 +52,11 @@ class Lane:
         """Put a job where its age says."""
         if job.job_id in self._gone:
             self._sweep()
-        jobs = self._jobs
-        if not jobs or (jobs[-1].queued_s <= job.queued_s and not job.was_returned):
-            jobs.append(job)
+        if self._latest_s <= job.queued_s and not job.was_returned:
+            self._latest_s = job.queued_s
+            self._jobs.append(job)
         else:
-            self._jobs = deque(sorted([*jobs, job], key=age))
+            self._jobs = deque(sorted([*self._jobs, job], key=age))
 
     def remove(self, job: Job) -> None:
         """Take a job out."""

@@ -216,10 +216,16 @@ class Line:
         return self._accounts.get(tenant, self._served_at)
 
     def _set(self, tenant: str, account: float) -> None:
-        self._accounts.pop(tenant, None)
         self._accounts[tenant] = account
-        if len(self._accounts) > _ACCOUNTS:
-            del self._accounts[next(iter(self._accounts))]
+        if len(self._accounts) > _ACCOUNTS + len(self._lanes):
+            self._forget_accounts()
+
+    def _forget_accounts(self) -> None:
+        """Forget a quarter of what may be kept, the lowest of those who do not wait: they gain least by it."""
+        waiting = {lane.tenant for lane in self._lanes.values()}
+        others = sorted((each for each in self._accounts.items() if each[0] not in waiting), key=itemgetter(1))
+        for tenant, _ in others[: _ACCOUNTS // 4]:
+            del self._accounts[tenant]
 
 
 def _insert(jobs: dict[str, Job], job: Job) -> None:

@@ -21,6 +21,7 @@ from actors.errors import Failure
 from actors.messages.model import ModelSpec
 from actors.messages.scheduler_to_gateway import Refused, Welcome
 from actors.scheduler.alarms import AlarmKind, Alarms
+from actors.scheduler.ended import EndedJobs
 from actors.scheduler.events import Effect, Note, Send
 from actors.scheduler.eviction import reload_cost_s
 from actors.scheduler.fleet import Fleet
@@ -73,8 +74,7 @@ class World:
     bodies: dict[str, tuple[bytes, ...]] = field(default_factory=dict)
     """Payloads by the id of their job, while that waits: a runner that was given the job holds its body."""
     alarms: Alarms = field(default_factory=Alarms)
-    ended_jobs: Remembered[str, int] = field(default_factory=lambda: Remembered(_REMEMBERED))
-    """Attempt by job id, so that a late duplicate does not run again."""
+    ended_jobs: EndedJobs = field(default_factory=lambda: EndedJobs(_REMEMBERED))
     exited_runners: Remembered[str, float] = field(default_factory=lambda: Remembered(_REMEMBERED))
     """When they did, so that a hello that was overtaken by its launcher's `RunnerExited` raises no ghost."""
     is_settled: bool = False

@@ -35,7 +35,7 @@ _PLOT = Path("scheduling.svg")
 _LEAST_PER_S = 20_000
 _SAME_WORK = 1.05
 """With hundredfold runners a decision may take so many times as many calls."""
-_SLOWER = 1.5
+_SLOWER = 1.4
 """It may take so many times as long: a large cluster's jobs do not fit the caches that a small one's do."""
 _LOAD = 0.7
 """With less, some devices of a large cluster stay empty, since no line is long enough for one more runner."""

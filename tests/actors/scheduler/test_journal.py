@@ -31,6 +31,22 @@ def test_journal_keeps_events_without_bodies(stage: Stage) -> None:
     assert b"body of a request" not in stage.core.journal.dump()
 
 
+def test_journal_keeps_the_description_of_a_model_once(stage: Stage) -> None:
+    """Most of a request is that; a changed one is another, and each request gets back what came with it."""
+    asked = [model("a"), model("a"), model("a", weights_bytes=5), model("b"), model("a", weights_bytes=5), model("a")]
+    for number, each in enumerate(asked):
+        stage.submit(f"job-{number}", each)
+    messages = [each.message for _, each in stage.core.journal if isinstance(each, Received)]
+    assert [each.model for each in messages if isinstance(each, Submit)] == asked
+    dump = stage.core.journal.dump()
+    assert [
+        event.message.model
+        for _, event in load_dump(dump)[1]
+        if isinstance(event, Received) and isinstance(event.message, Submit)
+    ] == asked
+    assert max(len(segment.models) for segment in stage.core.journal._segments()) == 4
+
+
 def test_journal_is_bounded(stage: Stage) -> None:
     """Two segments at most."""
     for _ in range(3 * EVENTS_KEPT):
