@@ -3,13 +3,15 @@
 import functools
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote
 
 from quart import Response, request
-from quart.ctx import RequestContext
+from quart.ctx import AppContext, RequestContext
+from quart.globals import _cv_app, _cv_request
 from quart.routing import QuartRule
 from quart.sessions import NullSession
+from quart.typing import ResponseReturnValue, ResponseTypes
 from quart.wrappers import Request
 from quart_trio import QuartTrio
 from werkzeug.exceptions import (
@@ -61,6 +63,23 @@ class GatewayApp(QuartTrio):
         """Make the context of a request."""
         return _Context(self, request)
 
+    async def full_dispatch_request(self, request_context: RequestContext | None = None) -> ResponseTypes:
+        """Answer a request as Quart does, without the signals that nobody hears."""
+        result: ResponseReturnValue | HTTPException | None
+        try:
+            result = await self.preprocess_request(request_context)
+            if result is None:
+                result = await self.dispatch_request(request_context)
+        except (Exception, BaseExceptionGroup) as error:  # noqa: BLE001  # as there: each has its handler
+            result = await self.handle_user_exception(error)
+        response = await self.make_response(cast("ResponseReturnValue", result))  # which takes an HTTPException, too
+        return await self.process_response(response, request_context)
+
+    @functools.cached_property
+    def context(self) -> AppContext:
+        """The context of the app, one for all requests: none keeps anything in it."""
+        return self.app_context()
+
     @functools.cached_property
     def any_adapter(self) -> MapAdapter:
         """An adapter of URLs for requests that need none of their own."""
@@ -89,6 +108,15 @@ class _Context(RequestContext):
         self._after_request_functions = []
         request.routing_exception = None
         request.json_module = app.json
+
+    async def push(self) -> None:
+        """Make this the request of the running task, whose only one it is."""
+        _cv_request.set(self)
+        _cv_app.set(self.app.context)
+        self.match_request()
+
+    async def pop(self, exc: BaseException | None = None) -> None:
+        """Do nothing: the task ends, and what it has set with it."""
 
     def match_request(self) -> None:
         """Find the route of a request."""

@@ -65,6 +65,7 @@ class ClientConnection:
         self._config = config
         self._context = context
         self._stream = stream
+        self._socket_stream = stream if isinstance(stream, ConnectionStream) else None  # asked once: trio's are ABCs
         self._idle = idle
         self._protocol: ProtocolWrapper
         self._turn = trio.Lock()  # of who writes
@@ -108,6 +109,7 @@ class ClientConnection:
                 await self._protocol.initiate()
                 self._idle.add(self)
                 await self._read()
+            del self._protocol  # it refers to us: what is over shall not wait for the garbage collector
         except OSError:
             pass  # the client was gone before we had looked at it
         finally:
@@ -115,8 +117,7 @@ class ClientConnection:
             await self._close()
 
     async def close_idle(self) -> None:
-        """Close the connection, because nothing was asked for."""
-        await self._protocol.handle(Closed())
+        """Close the connection, because nothing was asked for; its reader tells the protocol."""
         await self._stream.aclose()
 
     def hold(self) -> None:
@@ -237,8 +238,8 @@ class ClientConnection:
             return
         try:
             left = data
-            if isinstance(self._stream, ConnectionStream) and not self._turn.locked():
-                left = self._stream.send_now(data)
+            if self._socket_stream is not None and not self._turn.locked():
+                left = self._socket_stream.send_now(data)
                 self._n_sends += 1
                 if self._n_sends % _SENDS_PER_CHECKPOINT == 0:  # a source that never waits must not starve the others
                     await trio.lowlevel.cancel_shielded_checkpoint()
@@ -251,13 +252,14 @@ class ClientConnection:
 
     async def _linger(self) -> None:
         """Let a client end what it is sending: closing before would reset the connection, and our answer be lost."""
-        if not isinstance(self._stream, ConnectionStream):
+        stream = self._socket_stream
+        if stream is None:
             return  # TLS cannot end one direction alone
         with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-            await self._stream.send_eof()
+            await stream.send_eof()
             with trio.move_on_after(_LINGER_S):
                 n_bytes = 0
-                while n_bytes < _MOST_LINGERED_BYTES and (data := await self._stream.receive_some(_MOST_READ_BYTES)):
+                while n_bytes < _MOST_LINGERED_BYTES and (data := await stream.receive_some(_MOST_READ_BYTES)):
                     n_bytes += len(data)
 
     async def _close(self) -> None:

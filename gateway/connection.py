@@ -13,6 +13,7 @@ use a `with` block for that, because a streamed answer is written after the rout
 import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVarTuple
+from urllib.parse import urlparse
 
 import trio
 from hypercorn.typing import ASGIReceiveCallable, ASGIReceiveEvent, ASGISendCallable
@@ -22,11 +23,13 @@ from quart.utils import encode_headers
 from quart.wrappers.response import DataBody
 from quart_trio.asgi import TrioASGIHTTPConnection
 from quart_trio.wrappers import TrioRequest
+from werkzeug.datastructures import Headers
 
 from gateway.access_log import log_access
 from gateway.client_connection import CONNECTION, ClientConnection
 from gateway.request_body import RequestBody
-from gateway.request_tasks import Inbox
+from gateway.request_headers import RequestHeaders
+from gateway.request_tasks import Inbox, RequestTasks
 
 Arguments = TypeVarTuple("Arguments")
 
@@ -46,21 +49,25 @@ class GatewayRequest(TrioRequest):
         super().__init__(*args, **kwargs)
         self.on_end = contextlib.ExitStack()
         self.arrived_at = trio.current_time()
-        self._nursery: trio.Nursery | None = None
+        self._scope = trio.CancelScope()
+        self._tasks: RequestTasks | None = None
 
     @property
     def blueprints(self) -> list[str]:
         """Name none: every check and error handler of ours is the app's."""
         return []
 
-    def serve_in(self, nursery: trio.Nursery) -> None:
-        """Take the nursery that ends with this request."""
-        self._nursery = nursery
+    def serve_among(self, tasks: RequestTasks) -> trio.CancelScope:
+        """Take the tasks of the connection; give the scope in which this request is served."""
+        self._tasks = tasks
+        return self._scope
 
     def start_soon(self, task: Callable[[*Arguments], Awaitable[None]], *arguments: *Arguments) -> None:
-        """Start a task that ends with this request."""
-        assert self._nursery is not None  # set before any route runs  # noqa: S101
-        self._nursery.start_soon(task, *arguments)
+        """Start a task that ends with this request; a bug in it ends the request."""
+        assert self._tasks is not None  # set before any route runs  # noqa: S101
+        scope = trio.CancelScope()
+        self.on_end.callback(scope.cancel)
+        self._tasks.start_beside(scope, self._scope.cancel, task, *arguments)
 
 
 class BegunResponse(Response):
@@ -72,27 +79,41 @@ class GatewayConnection(TrioASGIHTTPConnection):
 
     _is_answered = False
     _request: GatewayRequest
-    _nursery: trio.Nursery
+    _scope: trio.CancelScope
 
     async def __call__(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         """Serve the request until its answer is written or its client has left.
 
         Cancellation: undoes what the request has entered into its `on_end`.
         """
-        request = self._create_request_from_scope(send)
-        assert isinstance(request, GatewayRequest)  # the app's request_class  # noqa: S101
+        request = self._request_of_scope()
         assert isinstance(receive, Inbox)  # our connections' own  # noqa: S101
         self._request = request
         request.body.budget = self.app.config[BODY_BUDGET]
         with request.on_end:
             request.on_end.callback(request.body.release)
-            async with trio.open_nursery() as self._nursery:
-                request.serve_in(self._nursery)
+            with request.serve_among(receive.tasks) as self._scope:
                 receive.forward_to(self)
                 response = await self.app.handle_request(request)
                 await request.body.read_leftover()
                 await self._send_response(send, response)
-                self._nursery.cancel_scope.cancel()
+
+    def _request_of_scope(self) -> GatewayRequest:
+        """Give the request as Quart does, with headers that are quicker to find."""
+        scope, path = self.scope, self.scope["path"]
+        client = scope.get("client")
+        return GatewayRequest(
+            scope["method"],
+            scope["scheme"],
+            path if path.startswith("/") else urlparse(path).path,
+            scope["query_string"],
+            RequestHeaders(scope["headers"], remote_addr=client[0] if client else "<local>"),
+            "",
+            scope["http_version"],
+            scope,
+            max_content_length=self.app.config["MAX_CONTENT_LENGTH"],
+            send_push_promise=_push_nothing,
+        )
 
     def take(self, message: ASGIReceiveEvent) -> None:
         """Take what the client sends: feed the request's body, or cancel the request when its client leaves early."""
@@ -100,7 +121,7 @@ class GatewayConnection(TrioASGIHTTPConnection):
             self._request.body.add(message.get("body", b""), more=message.get("more_body", False))
         elif message["type"] == "http.disconnect" and not self._is_answered:
             log_access(self.scope, _CLIENT_LEFT, trio.current_time() - self._request.arrived_at)
-            self._nursery.cancel_scope.cancel()
+            self._scope.cancel()
 
     async def has_room(self) -> None:
         """Wait until the request's body takes more."""
@@ -140,3 +161,7 @@ class GatewayConnection(TrioASGIHTTPConnection):
     def _client_connection(self) -> ClientConnection:
         connection: ClientConnection = self.scope["state"][CONNECTION]
         return connection
+
+
+async def _push_nothing(_path: str, _headers: Headers) -> None:
+    """Stand where a request could push an answer that nobody has asked for."""

@@ -5,7 +5,7 @@ and a task between them.
 """
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVarTuple
 
 import trio
 from hypercorn.config import Config
@@ -15,6 +15,8 @@ from hypercorn.typing import AppWrapper, ASGIReceiveEvent, ASGISendEvent, Scope
 from actors.log import get_logger
 
 log = get_logger(__name__)
+
+Arguments = TypeVarTuple("Arguments")
 
 Send = Callable[[ASGISendEvent | None], Awaitable[None]]
 
@@ -34,7 +36,9 @@ class Receiver(Protocol):
 class Inbox:
     """What a client sends for one request; kept until its receiver is there. Stands where ASGI has `receive`."""
 
-    def __init__(self) -> None:
+    def __init__(self, tasks: "RequestTasks") -> None:
+        self.tasks = tasks
+        """Those of the connection on which it comes."""
         self._kept: list[ASGIReceiveEvent] = []
         self._receiver: Receiver | None = None
 
@@ -67,9 +71,19 @@ class RequestTasks(TaskGroup):
         """Start the task of a request, and give what takes that which its client sends."""
         if scope["type"] != "http":
             return await super().spawn_app(app, config, scope, send)
-        inbox = Inbox()
+        inbox = Inbox(self)
         self.spawn(_run, app, scope, inbox, send)
         return inbox.put
+
+    def start_beside(
+        self,
+        scope: trio.CancelScope,
+        on_bug: Callable[[], None],
+        task: Callable[[*Arguments], Awaitable[None]],
+        *arguments: *Arguments,
+    ) -> None:
+        """Start a further task of a request, which ends with `scope`."""
+        self.spawn(_run_beside, scope, on_bug, task, *arguments)
 
 
 async def _run(app: AppWrapper, scope: Scope, inbox: Inbox, send: Send) -> None:
@@ -80,6 +94,20 @@ async def _run(app: AppWrapper, scope: Scope, inbox: Inbox, send: Send) -> None:
         log.exception("a request failed by a bug")
     finally:
         await send(None)
+
+
+async def _run_beside(
+    scope: trio.CancelScope,
+    on_bug: Callable[[], None],
+    task: Callable[[*Arguments], Awaitable[None]],
+    *arguments: *Arguments,
+) -> None:
+    with scope:
+        try:
+            await task(*arguments)
+        except Exception:
+            log.exception("a request failed by a bug")
+            on_bug()
 
 
 def _no_threads(*_args: Any) -> None:

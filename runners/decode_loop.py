@@ -85,6 +85,11 @@ class DecodeLoop:
         self._used_at = 0.0
         on_event(Loaded(self._model, time.monotonic() - started, self._engines.cache_tokens))
 
+    @property
+    def gathers(self) -> bool:
+        """Whether a batch of embeddings waits for more; may be asked from another thread."""
+        return self._engines.gathers_until is not None
+
     def turn(self, commands: collections.deque[Command]) -> bool:
         """Run the loop once; False when a `Stop` was met."""
         while commands:
@@ -103,7 +108,8 @@ class DecodeLoop:
         self.step_started = 0.0
         if worked:
             self._threads.stepped(time.monotonic() - now)
-        is_flushed = self._outbox.flush()
+        # What gathers is told as one, with what the step gives: each message takes the cores from whoever brings more.
+        is_flushed = (self.gathers and not worked) or self._outbox.flush()
         if not worked or now - self._used_at > _USE_EVERY_S:
             use = self._engines.use(n_waiting=len(self._admission))
             self._used_at, self.use = now, msgspec.structs.replace(use, n_threads=self._threads.now)

@@ -20,6 +20,7 @@ from actors.messages.launcher_to_runner import Assignment
 from actors.messages.model import RunnerUse
 from runners.commands import Broken, Command, Event
 from runners.decode_loop import DecodeLoop
+from runners.embedding_jobs import PreparedEmbedding
 from runners.publisher import Publisher
 
 log = get_logger(__name__)
@@ -51,8 +52,13 @@ class DecodeThread:
         self._thread.start()
 
     def tell(self, command: Command) -> None:
-        """Hand over a command; never blocks."""
-        self._commands.append(command)
+        """Hand over a command; never blocks.
+
+        While a batch gathers, an embedding behind which more are coming does not wake the thread, which has a deadline.
+        """
+        self._commands.append(command)  # before the look: the thread sleeps without a deadline only when there is none
+        if isinstance(command, PreparedEmbedding) and self.n_coming and self._loop is not None and self._loop.gathers:
+            return
         self._publisher.wake()
 
     def join(self, timeout_s: float) -> bool:

@@ -63,8 +63,7 @@ class _Inputs:
 
     def tokens(self) -> "tuple[array.array[int], ...]":
         if self._body.query is None:
-            n_tail = _common_tail(self._with_specials(""), self._with_specials("a"))
-            return self._all(lambda text: self._passage(text, n_tail))
+            return self._all(self._passage)
         return self._all(self._pair if self._model.rerank_template is None else self._rendered_pair)
 
     def _all(self, tokenize: Callable[[str], list[int]]) -> "tuple[array.array[int], ...]":
@@ -80,10 +79,11 @@ class _Inputs:
             inputs.append(array.array("i", tokens))
         return tuple(inputs)
 
-    def _passage(self, text: str, n_tail: int) -> list[int]:
+    def _passage(self, text: str) -> list[int]:
         tokens = self._with_specials(text)
         if len(tokens) <= self._limit:
             return tokens
+        n_tail = _common_tail(self._with_specials(""), self._with_specials("a"))
         self._check_may_cut(self._limit - n_tail)
         return [*tokens[: self._limit - n_tail], *(tokens[-n_tail:] if n_tail else [])]
 

@@ -41,6 +41,9 @@ class Ending:
     warnings: tuple[str, ...] = ()
 
 
+_FIGURES = tuple(field.name for field in dataclasses.fields(Ending))
+
+
 @dataclasses.dataclass(slots=True)
 class _Pending:
     """What one job has for its gateway and was not sent yet."""
@@ -154,7 +157,7 @@ class Outbox:
                 if tokens:
                     parts.append(Delta(job_id, attempt, seq, text, tokens, pending.logprobs))
             case Ending() as end:
-                figures = {field.name: getattr(end, field.name) for field in dataclasses.fields(end)}
+                figures = {name: getattr(end, name) for name in _FIGURES}
                 parts.append(Finished(job_id, attempt, seq, text, tokens, logprobs=pending.logprobs, **figures))
             case Failure() as failure:
                 parts.append(Failed(job_id, attempt, seq, failure))

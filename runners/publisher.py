@@ -47,6 +47,8 @@ class Publisher:
         self._socket.bind(endpoint)
         self._codec: Codec[FromSubscriber] = Codec(FromSubscriber)
         self._wake_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._is_woken = False
+        """True iff `_wake_fd` is to be read; whoever waits looks for news only after this was set back."""
         self._poller = zmq.Poller()
         self._poller.register(self._socket, zmq.POLLIN)
         self._poller.register(self._wake_fd, zmq.POLLIN)
@@ -83,10 +85,13 @@ class Publisher:
         for source, _ in ready:
             if source == self._wake_fd:
                 os.eventfd_read(self._wake_fd)
+                self._is_woken = False
 
     def wake(self) -> None:
         """End a `wait`, now or the next one; the only method for other threads."""
-        os.eventfd_write(self._wake_fd, 1)
+        if not self._is_woken:
+            self._is_woken = True
+            os.eventfd_write(self._wake_fd, 1)
 
     def close(self) -> None:
         """Close the socket; unsent messages linger for the bound that all sockets share.

@@ -1,6 +1,7 @@
 """Connections: when they close, when they stay, and that no client can hold up the server."""
 
 import contextlib
+import gc
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -8,8 +9,11 @@ from contextlib import asynccontextmanager
 import msgspec
 import pytest
 import trio
+import trio.testing
 
 from actors.settings import Settings
+from gateway.client_connection import ClientConnection
+from gateway.connection import GatewayRequest
 from registry.store import Store
 from tests.gateway.conftest import RunningGateway, running_gateway
 from tests.support.stub_backend import StubBackend, StubJob, paused
@@ -131,6 +135,24 @@ async def test_connections_beyond_the_bound_wait_for_room(settings: Settings, st
                 await _read_answer(first)
                 assert gateway.server.n_connections == 1
             assert b'"version"' in await _read_answer(second)
+
+
+async def test_requests_leave_nothing_to_the_garbage_collector(gateway: RunningGateway) -> None:
+    """What served a request is freed with it: looking for circles took a tenth of the gateway's time."""
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(3):
+            async with await gateway.connect() as stream:
+                for _ in range(2):
+                    await stream.send_all(VERSION + b"\r\n")
+                    await _read_answer(stream)
+        await gateway.wait_for_connections(0)
+        await trio.testing.wait_all_tasks_blocked()
+        left = [each for each in gc.get_objects() if isinstance(each, GatewayRequest | ClientConnection)]
+    finally:
+        gc.enable()
+    assert left == []
 
 
 async def test_head_has_no_body(gateway: RunningGateway) -> None:

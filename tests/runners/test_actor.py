@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from actors.messages.runner_to_gateway import Accepted, Delta, DoneReason, Failed, Finished
+from actors.messages.embedding import EmbedBody
+from actors.messages.runner_to_gateway import Accepted, Delta, DoneReason, Failed, Finished, Vectors
 from actors.messages.runner_to_scheduler import (
     JobEnded,
     Outcome,
@@ -72,6 +73,23 @@ async def test_runner_drops_duplicates_and_replaces_by_higher_attempts(run_dir: 
         bench.start("a", "Hello", attempt=2)
         bench.start("b", "Hello")
         assert await bench.acceptance() == ("b", 1)
+
+
+async def test_runner_embeddings_that_come_at_once_all_end(run_dir: Path, tiny_gguf: Path) -> None:
+    """Calls for whose sake a batch waits, and which end that wait for nobody, are all accepted and answered."""
+    async with runner_bench(run_dir, tiny_gguf) as bench:
+        bench.subscribe()
+        for number in range(5):
+            names = [f"{number}-{index}" for index in range(2 + 12 * (number % 2))]
+            for name in names:
+                bench.start_body(name, EmbedBody(inputs=("some words",)))
+            seen: dict[str, list[type]] = {name: [] for name in names}
+            while not all(kinds[-1:] == [Finished] for kinds in seen.values()):
+                part = await bench.part()
+                seen[part.job_id].append(type(part))
+            assert all(kinds == [Accepted, Vectors, Finished] for kinds in seen.values())
+            for _ in names:
+                assert (await bench.hear(JobEnded)).outcome is Outcome.FINISHED
 
 
 @pytest.mark.parametrize("upstream", [True, False])

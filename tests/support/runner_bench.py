@@ -10,6 +10,7 @@ import msgspec
 import trio
 
 from actors.codec import Codec, encode, encode_body
+from actors.messages.embedding import EmbedBody
 from actors.messages.gateway_to_runner import CancelAtRunner
 from actors.messages.job import ChatMessage, ChatPrompt, JobBody, SamplingOptions
 from actors.messages.launcher_to_runner import Assignment, RendererAssignment
@@ -48,7 +49,7 @@ class RunnerBench:
         body = JobBody(prompt=prompt, sampling=SamplingOptions(temperature=0), num_predict=num_predict)
         self.start_body(job_id, body, attempt=attempt)
 
-    def start_body(self, job_id: str, body: JobBody, *, attempt: int = 1) -> None:
+    def start_body(self, job_id: str, body: JobBody | EmbedBody, *, attempt: int = 1) -> None:
         """Start any job."""
         self.tell(Start(epoch="e", job_id=job_id, attempt=attempt, gateway_id=GATEWAY), encode_body(body))
 
