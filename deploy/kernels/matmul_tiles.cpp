@@ -1,9 +1,9 @@
-// Matrix products with Q4_1 and Q8_0 weights on x86-64, a tile of rows and columns at a time.
+// Matrix products with Q4_1, Q8_0 and F16 weights on x86-64, a tile of rows and columns at a time.
 //
 // llama.cpp multiplies Q4_1 one row by one column, unpacking each weight anew for every column, and one sum waits for the
 // last; for Q8_0 it has tiles, of 256 bits also where the processor has 512. Here a weight is unpacked once for all columns of
 // a tile, and all its rows are in flight. Each sum is still made of the same products in the same order as llama.cpp's (eight
-// partial sums, block after block, added in the same tree), so every result has the same bits.
+// partial sums, block after block, added in the same tree), so every result has the same bits. F16 is in half_tiles.h.
 //
 // The linker sends ggml's calls of llamafile_sgemm here (--wrap, kernels.cmake); what is not ours goes on to the original.
 // Formats: block_q4_1, block_q8_0, block_q8_1 in ggml-common.h; 32 values a block, d the scale, m the minimum.
@@ -14,6 +14,11 @@
 
 #include "ggml-cpu-impl.h"
 #include "ggml.h"
+
+#if defined(__AVX512F__)
+#define LLAMACTOR_F16
+#include "half_tiles.h"
+#endif
 
 #if defined(__AVX512F__) && defined(__AVX512DQ__) && defined(__AVX512VL__) && defined(__AVX512VNNI__) && defined(__F16C__)
 #define LLAMACTOR_Q4_1
@@ -99,6 +104,13 @@ bool __wrap_llamafile_sgemm(const ggml_compute_params * params, int64_t m, int64
 #ifdef LLAMACTOR_Q8_0
     if (a_type == GGML_TYPE_Q8_0 && b_type == GGML_TYPE_Q8_0 && c_type == GGML_TYPE_F32) {
         multiply<Q8_0>(params, m, n, k, a, lda, b, ldb, c, ldc);
+        return true;
+    }
+#endif
+#ifdef LLAMACTOR_F16
+    if (a_type == GGML_TYPE_F16 && b_type == GGML_TYPE_F16 && c_type == GGML_TYPE_F32 && has_half_tiles(m, n, k)) {
+        multiply_halves(params, m, n, k, static_cast<const ggml_fp16_t *>(a), lda, static_cast<const ggml_fp16_t *>(b), ldb,
+                        static_cast<float *>(c), ldc);
         return true;
     }
 #endif

@@ -26,6 +26,10 @@ struct ColumnScale {
     float sum;  // d times the sum of the block's values
 };
 
+inline ColumnScale scale_of(const block_q8_1 & column) {
+    return {_cvtsh_ss(read<uint16_t>(&column)), _cvtsh_ss(read<uint16_t>(reinterpret_cast<const char *>(&column) + 2))};
+}
+
 inline float sum_of_eight(__m256 x) {
     __m128 sum = _mm_add_ps(_mm256_extractf128_ps(x, 1), _mm256_castps256_ps128(x));
     sum        = _mm_add_ps(sum, _mm_movehl_ps(sum, sum));

@@ -18,9 +18,7 @@ struct Q4_1 {
         return _mm256_and_si256(twice, _mm256_set1_epi8(0x0f));
     }
 
-    static ColumnScale column_scale(const Column & column) {
-        return {_cvtsh_ss(read<uint16_t>(&column)), _cvtsh_ss(read<uint16_t>(reinterpret_cast<const char *>(&column) + 2))};
-    }
+    static ColumnScale column_scale(const Column & column) { return scale_of(column); }
 };
 
 // The sums of four products each, of unsigned and signed bytes.

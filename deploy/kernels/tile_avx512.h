@@ -46,9 +46,7 @@ struct Q4_1 : EightByFour {
 
     static __m512i start(__m512i) { return _mm512_setzero_si512(); }
 
-    static ColumnScale column_scale(const Column & column) {
-        return {_cvtsh_ss(read<uint16_t>(&column)), _cvtsh_ss(read<uint16_t>(reinterpret_cast<const char *>(&column) + 2))};
-    }
+    static ColumnScale column_scale(const Column & column) { return scale_of(column); }
 };
 
 // The instruction wants unsigned weights, so these are raised by 128, and the sums start from -128 times the column's values.

@@ -9,12 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deploy.engine import build_from
-from tests.support.ggml import F32, ggml
+from deploy.engine import build_from, this_cpuinfo
+from tests.support.ggml import F16, F32, ggml
 
 _BLOCK_VALUES = 32
 _FORMATS = {"Q4_1": (3, 9), "Q8_0": (8, 8)}  # enum ggml_type of the weights and of the columns they are multiplied by
 _BLOCK_BYTES = {3: 20, 8: 34, 9: 36}
+_LANES = 16
+"""32-bit floats in a register of AVX-512."""
 
 
 class _TypeTraits(ctypes.Structure):
@@ -102,6 +104,46 @@ def test_products_have_the_bits_of_the_dot_product(
     packed = _quantized(kind, weights)
     ours = _products(kind, packed, columns, n_threads)
     assert ours.tobytes() == _dot_products(kind, column_kind, packed, columns).tobytes()
+
+
+def _summed_up(weights: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Multiply 16-bit floats as llama.cpp's tiles do: sixteen sums, then halves of them, and so on.
+
+    A product of two is exact in 32 bits, so that it makes no difference that they fuse it with the addition.
+    """
+    sums = np.zeros((len(columns), len(weights), _LANES), np.float32)
+    for at in range(0, weights.shape[1], _LANES):
+        rows, its = weights[:, at : at + _LANES], columns[:, at : at + _LANES]
+        sums += rows.astype(np.float32)[None] * its.astype(np.float32)[:, None]
+    while sums.shape[2] > 1:
+        half = sums.shape[2] // 2
+        sums = sums[:, :, :half] + sums[:, :, half:]
+    return sums[:, :, 0]
+
+
+@given(
+    shape=st.tuples(st.integers(1, 60), st.integers(2, 110), st.integers(1, 30)),
+    n_threads=st.integers(1, 4),
+    seed=st.integers(0, 2**32 - 1),
+)
+@settings(max_examples=60, deadline=None)
+@pytest.mark.skipif(" avx512f" not in this_cpuinfo(), reason="sums in sixteen parts need AVX-512")
+def test_products_of_halves_have_the_bits_of_sixteen_sums(
+    shape: tuple[int, int, int], n_threads: int, seed: int
+) -> None:
+    """Edges of tiles, shares of threads, zeros and large values: no result differs in a bit."""
+    n_row_tiles, n_columns, n_blocks = shape
+    numbers = np.random.default_rng(seed)
+    n_rows, n_values = 4 * n_row_tiles, _LANES * n_blocks
+    spread = 10.0 ** numbers.integers(-3, 3)
+    weights = numbers.normal(scale=spread, size=(n_rows, n_values)).astype(np.float16)
+    columns = numbers.normal(size=(n_columns, n_values)).astype(np.float32)
+    columns[numbers.random(columns.shape) < numbers.random()] = 0
+    with ggml().context() as context:
+        a = ggml().tensor(context, F16, (n_values, n_rows), weights.tobytes())
+        b = ggml().tensor(context, F32, (n_values, n_columns), columns.tobytes())
+        ours = ggml().computed(context, ggml().base.ggml_mul_mat(context, a, b), n_threads)
+    assert ours.tobytes() == _summed_up(weights, columns.astype(np.float16)).tobytes()
 
 
 @pytest.mark.skipif(
