@@ -6,6 +6,7 @@ the tokenizer thread.
 """
 
 import array
+import functools
 from collections.abc import Callable, Sequence
 
 from actors.errors import InvalidRequest
@@ -83,9 +84,14 @@ class _Inputs:
         tokens = self._with_specials(text)
         if len(tokens) <= self._limit:
             return tokens
-        n_tail = _common_tail(self._with_specials(""), self._with_specials("a"))
+        n_tail = self._n_tail
         self._check_may_cut(self._limit - n_tail)
         return [*tokens[: self._limit - n_tail], *(tokens[-n_tail:] if n_tail else [])]
+
+    @functools.cached_property
+    def _n_tail(self) -> int:
+        """How many special tokens end each input."""
+        return _common_tail(self._with_specials(""), self._with_specials("a"))
 
     def _pair(self, document: str) -> list[int]:
         model = self._model

@@ -72,16 +72,7 @@ def test_journal_replayed_gives_the_same_decisions(moves: list[int]) -> None:
 
     stage.core.handle = watched  # type: ignore[method-assign]  # the stage's own way in
     runner_id = stage.run_model()
-    for number, move in enumerate(moves):
-        if move <= 1:
-            stage.submit(f"job-{number}", tenant=str(move))
-        elif move == 2:
-            stage.submit(f"job-{number}", model("other"))
-        elif move == 3:
-            for job_id in list(stage.runner(runner_id).held)[:1]:
-                stage.finish(runner_id, job_id)
-        else:
-            stage.pass_time(float(move))
+    _move(stage, runner_id, moves, "job")
     replayed = [texts(effects) for _, _, effects in replay(*load_dump(stage.core.journal.dump()))]
     assert replayed[-len(seen) :] == [effects for _, effects in seen]
 
