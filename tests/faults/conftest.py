@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.server import Place, RunningServer, running_server
+from tests.support.step_gate import StepGate, build_step_gate
 
 
 @pytest.fixture
@@ -30,8 +31,20 @@ def roomy_place(place: Place, smollm2_gguf: Path) -> Place:
     return place
 
 
+@pytest.fixture(scope="session")
+def step_gate_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What makes the steps of a server wait."""
+    return build_step_gate(tmp_path_factory.mktemp("step_gate"))
+
+
 @pytest.fixture
-def server(place: Place) -> Iterator[RunningServer]:
-    """A server with the tiny model and the default settings."""
-    with running_server(place) as server:
+def gate(step_gate_library: Path, run_dir: Path) -> StepGate:
+    """The gate of a server, open at first."""
+    return StepGate(step_gate_library, run_dir / "gate")
+
+
+@pytest.fixture
+def server(place: Place, gate: StepGate) -> Iterator[RunningServer]:
+    """A server with the tiny model and the default settings, whose steps a test can hold up."""
+    with running_server(place, **gate.environ) as server:
         yield server

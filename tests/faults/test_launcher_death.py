@@ -7,22 +7,25 @@ from tests.faults.looking import wait_unloaded
 from tests.faults.prompts import GREETING, NATIVE, counting, greeting, last_of
 from tests.support.process_tree import descendants, title_of
 from tests.support.server import RunningServer, wait_ended
+from tests.support.step_gate import StepGate
 
 pytestmark = pytest.mark.processes
 
 
-async def test_launchers_death_takes_its_processes_along(server: RunningServer) -> None:
+async def test_launchers_death_takes_its_processes_along(server: RunningServer, gate: StepGate) -> None:
     """Forkserver, renderer, spare and runner end by themselves; a stream goes on under the next launcher."""
-    async with asking(server.port, NATIVE, counting(4000)) as exchange:
-        await exchange.line()
-        await server.wait_for("renderer")
-        await server.wait_for("runner (idle)")
-        launcher = server.pid_of("launcher")
-        below = descendants(launcher)
-        titles = {title_of(pid) for pid in below}
-        server.kill("launcher")
-        await wait_ended(*below)
-        rest = await exchange.lines()
+    with gate.closing():
+        async with asking(server.port, NATIVE, counting(4000)) as exchange:
+            await exchange.line()
+            await server.wait_for("renderer")
+            await server.wait_for("runner (idle)")
+            launcher = server.pid_of("launcher")
+            below = descendants(launcher)
+            titles = {title_of(pid) for pid in below}
+            server.kill("launcher")
+            await wait_ended(*below)
+            gate.open()
+            rest = await exchange.lines()
     assert titles >= {
         "llamactor: forkserver",
         "llamactor: renderer",

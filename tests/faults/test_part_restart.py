@@ -11,6 +11,7 @@ import trio
 from tests.faults.exchange import answer, asking
 from tests.faults.prompts import GREETING, NATIVE, counting, greeting, last_of
 from tests.support.server import Place, RunningServer, eventually_answered, running_server, wait_ended
+from tests.support.step_gate import StepGate
 
 pytestmark = pytest.mark.processes
 
@@ -18,17 +19,20 @@ N_TOKENS = 1000
 
 
 @pytest.mark.parametrize("part", ["gateway", "scheduler", "launcher"])
-async def test_stream_ends_well_while_a_part_restarts(server: RunningServer, part: str) -> None:
+async def test_stream_ends_well_while_a_part_restarts(server: RunningServer, gate: StepGate, part: str) -> None:
     """It gets all of its tokens; a request that comes meanwhile is answered, or told to try again."""
-    async with asking(server.port, NATIVE, counting(N_TOKENS)) as exchange:
-        lines = [await exchange.line() or ""]
-        pid = server.pid_of(part)
-        os.kill(pid, signal.SIGTERM)
-        # A gateway on its way out may close a connection whose request it has not read whole: try again, too.
-        with contextlib.suppress(trio.BrokenResourceError):
-            async with asking(server.port, NATIVE, greeting()) as meanwhile:
-                assert await meanwhile.head() in {200, 503}
-        lines += await exchange.lines()
+    with gate.closing():
+        async with asking(server.port, NATIVE, counting(N_TOKENS)) as exchange:
+            lines = [await exchange.line() or ""]
+            pid = server.pid_of(part)
+            os.kill(pid, signal.SIGTERM)
+            # A gateway on its way out may close a connection whose request it has not read whole: try again, too.
+            with contextlib.suppress(trio.BrokenResourceError):
+                async with asking(server.port, NATIVE, greeting()) as meanwhile:
+                    gate.open()
+                    assert await meanwhile.head() in {200, 503}
+            gate.open()
+            lines += await exchange.lines()
     assert last_of(lines)["eval_count"] == N_TOKENS
     await wait_ended(pid)
     await server.wait_for(part, other_than=pid)

@@ -9,16 +9,17 @@ from tests.faults.exchange import answer, asking
 from tests.faults.looking import wait_queued
 from tests.faults.prompts import CHAT_V1, GREETING, NATIVE, counting, endless, greeting
 from tests.support.server import Place, running_server
+from tests.support.step_gate import StepGate
 
 pytestmark = pytest.mark.processes
 
 BUSY = "server busy, please try again.  maximum pending requests exceeded"
 
 
-async def test_one_slot_serves_its_queue_in_order(place: Place) -> None:
+async def test_one_slot_serves_its_queue_in_order(place: Place, gate: StepGate) -> None:
     """Requests that wait for one slot are all answered, first come, first served."""
     finished_at = []
-    with running_server(place, OLLAMA_NUM_PARALLEL="1") as server:
+    with running_server(place, OLLAMA_NUM_PARALLEL="1", **gate.environ) as server, gate.closing():
         async with contextlib.AsyncExitStack() as clients:
             waiting = []
             async with asking(server.port, NATIVE, counting(4000)) as running:
@@ -27,6 +28,7 @@ async def test_one_slot_serves_its_queue_in_order(place: Place) -> None:
                     client = asking(server.port, NATIVE, counting(300, stream=False))
                     waiting.append(await clients.enter_async_context(client))
                     await wait_queued(server.port, "tiny:latest", n_queued)
+            gate.open()
             for exchange in waiting:
                 (line,) = await exchange.lines()
                 assert json.loads(line)["eval_count"] == 300

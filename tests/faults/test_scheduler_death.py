@@ -6,19 +6,22 @@ from tests.faults.exchange import answer, asking
 from tests.faults.looking import loaded, wait_queued
 from tests.faults.prompts import GREETING, NATIVE, counting, greeting, last_of, text_of
 from tests.support.server import Place, RunningServer, running_server
+from tests.support.step_gate import StepGate
 
 pytestmark = pytest.mark.processes
 
 N_TOKENS = 1500
 
 
-async def test_running_stream_goes_on_to_its_end_with_every_token(server: RunningServer) -> None:
+async def test_running_stream_goes_on_to_its_end_with_every_token(server: RunningServer, gate: StepGate) -> None:
     """Its text is that of an undisturbed one, and its runner is loaded as before, not anew."""
     _, undisturbed = await answer(server.port, NATIVE, counting(N_TOKENS, stream=False))
-    async with asking(server.port, NATIVE, counting(N_TOKENS)) as exchange:
-        lines = [await exchange.line() or ""]
-        runner, scheduler = server.pid_of("runner tiny"), server.kill("scheduler")
-        lines += await exchange.lines()
+    with gate.closing():
+        async with asking(server.port, NATIVE, counting(N_TOKENS)) as exchange:
+            lines = [await exchange.line() or ""]
+            runner, scheduler = server.pid_of("runner tiny"), server.kill("scheduler")
+            gate.open()
+            lines += await exchange.lines()
     assert last_of(lines)["eval_count"] == N_TOKENS
     assert text_of(lines) == undisturbed["response"]
     await server.wait_for("scheduler", other_than=scheduler)
@@ -43,9 +46,9 @@ async def test_first_request_ever_survives_a_scheduler_that_dies_under_it(server
         assert await exchange.head() == 200
 
 
-async def test_queue_survives_the_scheduler(place: Place) -> None:
+async def test_queue_survives_the_scheduler(place: Place, gate: StepGate) -> None:
     """Requests that wait for a slot are offered to the next scheduler, and none runs twice or is lost."""
-    with running_server(place, OLLAMA_NUM_PARALLEL="1") as server:
+    with running_server(place, OLLAMA_NUM_PARALLEL="1", **gate.environ) as server, gate.closing():
         async with asking(server.port, NATIVE, counting(N_TOKENS)) as running:
             lines = [await running.line() or ""]
             async with (
@@ -55,21 +58,24 @@ async def test_queue_survives_the_scheduler(place: Place) -> None:
                 await wait_queued(server.port, "tiny:latest", 2)
                 runner = server.pid_of("runner tiny")
                 server.kill("scheduler")
+                gate.open()
                 assert [await second.head(), await third.head()] == [200, 200]
             lines += await running.lines()
         assert last_of(lines)["eval_count"] == N_TOKENS
         assert server.pid_of("runner tiny") == runner
 
 
-async def test_schedulers_that_die_one_after_the_other_lose_nothing(server: RunningServer) -> None:
+async def test_schedulers_that_die_one_after_the_other_lose_nothing(server: RunningServer, gate: StepGate) -> None:
     """A stream runs through three schedulers."""
-    async with asking(server.port, NATIVE, counting(N_TOKENS)) as exchange:
-        lines = [await exchange.line() or ""]
-        scheduler = server.kill("scheduler")
-        for _ in range(2):
-            await server.wait_for("scheduler", other_than=scheduler)
+    with gate.closing():
+        async with asking(server.port, NATIVE, counting(N_TOKENS)) as exchange:
+            lines = [await exchange.line() or ""]
             scheduler = server.kill("scheduler")
-        lines += await exchange.lines()
+            for _ in range(2):
+                await server.wait_for("scheduler", other_than=scheduler)
+                scheduler = server.kill("scheduler")
+            gate.open()
+            lines += await exchange.lines()
     assert last_of(lines)["eval_count"] == N_TOKENS
     status, reply = await answer(server.port, NATIVE, greeting())
     assert (status, reply["response"]) == (200, GREETING)

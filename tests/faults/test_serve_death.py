@@ -8,13 +8,14 @@ import pytest
 from tests.faults.exchange import ConnectionCut, answer, asking
 from tests.faults.prompts import GREETING, NATIVE, counting, greeting
 from tests.support.server import Place, running_server, wait_ended
+from tests.support.step_gate import StepGate
 
 pytestmark = pytest.mark.processes
 
 
-async def test_nothing_survives_a_killed_serve(place: Place) -> None:
+async def test_nothing_survives_a_killed_serve(place: Place, gate: StepGate) -> None:
     """Every process ends by itself; what files they leave does not hinder the next server, which removes them."""
-    with running_server(place) as server:
+    with running_server(place, **gate.environ) as server, gate.closing():
         async with asking(server.port, NATIVE, counting(4000)) as exchange:
             await exchange.line()
             everything = list(server.titles)

@@ -1,12 +1,15 @@
 """Several models at once: a process each, loading beside streams, expiry and eviction of the idle."""
 
+import json
+
 import pytest
 
 from tests.faults.exchange import answer, asking
-from tests.faults.looking import loaded, wait_unloaded
+from tests.faults.looking import loaded, wait_active, wait_unloaded
 from tests.faults.prompts import GREETING, NATIVE, counting, greeting, last_of, text_of
 from tests.support.process_tree import title_of
 from tests.support.server import Place, RunningServer, running_server, wait_ended
+from tests.support.step_gate import StepGate
 
 pytestmark = pytest.mark.processes
 
@@ -30,15 +33,21 @@ async def test_parts_carry_the_titles_that_people_look_for(server: RunningServer
     assert title_of(server.pid) == "llamactor: serve"
 
 
-async def test_second_model_loads_while_the_first_streams(two_models: Place) -> None:
+async def test_second_model_loads_while_the_first_streams(two_models: Place, gate: StepGate) -> None:
     """Both answers are complete, and the stream's text is that of an undisturbed one."""
-    with running_server(two_models) as server:
+    with running_server(two_models, **gate.environ) as server:
         _, undisturbed = await answer(server.port, NATIVE, counting(1000, stream=False))
-        async with asking(server.port, NATIVE, counting(1000)) as exchange:
-            lines = [await exchange.line() or ""]
-            status, reply = await answer(server.port, NATIVE, greeting(model="twin"))
-            lines += await exchange.lines()
-    assert (status, reply["response"]) == (200, GREETING)
+        with gate.closing():
+            async with (
+                asking(server.port, NATIVE, counting(1000)) as exchange,
+                asking(server.port, NATIVE, greeting(model="twin")) as second,
+            ):
+                lines = [await exchange.line() or ""]
+                await wait_active(server.port, "twin:latest", 1)
+                gate.open()
+                lines += await exchange.lines()
+                (reply,) = await second.lines()
+    assert json.loads(reply)["response"] == GREETING
     assert last_of(lines)["done"]
     assert text_of(lines) == undisturbed["response"]
 
@@ -62,12 +71,13 @@ async def test_limit_of_loaded_models_evicts_the_idle_one(two_models: Place) -> 
         assert set(await loaded(server.port)) == {"twin:latest"}
 
 
-async def test_busy_model_is_not_evicted(two_models: Place) -> None:
+async def test_busy_model_is_not_evicted(two_models: Place, gate: StepGate) -> None:
     """With room for one, the second waits until the first's stream has ended."""
-    with running_server(two_models, OLLAMA_MAX_LOADED_MODELS="1") as server:
+    with running_server(two_models, OLLAMA_MAX_LOADED_MODELS="1", **gate.environ) as server, gate.closing():
         async with asking(server.port, NATIVE, counting(1000)) as running:
             lines = [await running.line() or ""]
             async with asking(server.port, NATIVE, greeting(model="twin")) as waiting:
+                gate.open()
                 lines += await running.lines()
                 assert await waiting.head() == 200
     assert last_of(lines)["eval_count"] == 1000

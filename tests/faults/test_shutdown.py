@@ -9,6 +9,7 @@ from tests.faults.exchange import ConnectionCut, asking
 from tests.faults.looking import wait_queued
 from tests.faults.prompts import NATIVE, counting, endless, greeting, last_of
 from tests.support.server import Place, RunningServer, eventually, running_server, wait_ended
+from tests.support.step_gate import StepGate
 
 pytestmark = pytest.mark.processes
 
@@ -19,15 +20,19 @@ def _is_refused(port: int) -> bool | None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-async def test_stream_ends_well_while_the_server_stops(server: RunningServer, number: signal.Signals) -> None:
+async def test_stream_ends_well_while_the_server_stops(
+    server: RunningServer, gate: StepGate, number: signal.Signals
+) -> None:
     """It gets all of its tokens although new clients are refused; `serve` ends with status 0, its children gone."""
-    async with asking(server.port, NATIVE, counting(600)) as exchange:
-        lines = [await exchange.line() or ""]
-        everything = list(server.titles)
-        server.send(number)
-        await eventually(lambda: _is_refused(server.port))
-        assert server.exit_status is None
-        lines += await exchange.lines()
+    with gate.closing():
+        async with asking(server.port, NATIVE, counting(600)) as exchange:
+            lines = [await exchange.line() or ""]
+            everything = list(server.titles)
+            server.send(number)
+            await eventually(lambda: _is_refused(server.port))
+            assert server.exit_status is None
+            gate.open()
+            lines += await exchange.lines()
     assert last_of(lines)["eval_count"] == 600
     assert await server.wait_exit() == 0
     await wait_ended(*everything)
@@ -45,14 +50,16 @@ async def test_stream_that_is_too_long_is_cut_at_the_drain_timeout(roomy_place: 
         assert await server.wait_exit() == 0
 
 
-async def test_request_in_the_queue_is_answered_while_the_server_stops(place: Place) -> None:
+async def test_request_in_the_queue_is_answered_while_the_server_stops(place: Place, gate: StepGate) -> None:
     """What was accepted before the signal is served, also when it still waits for a slot."""
-    with running_server(place, OLLAMA_NUM_PARALLEL="1") as server:
+    with running_server(place, OLLAMA_NUM_PARALLEL="1", **gate.environ) as server, gate.closing():
         async with asking(server.port, NATIVE, counting(600)) as running:
             await running.line()
             async with asking(server.port, NATIVE, greeting()) as waiting:
                 await wait_queued(server.port, "tiny:latest", 1)
                 server.send(signal.SIGTERM)
+                await server.wait_stopping()
+                gate.open()
                 await running.lines()
                 assert await waiting.head() == 200
         assert await server.wait_exit() == 0
