@@ -4,6 +4,7 @@ A scheduler writes its log (`journal`) into its run folder when it meets a bug, 
 replay only what your own scheduler wrote.
 """
 
+import signal
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -26,7 +27,16 @@ def main() -> int:
     if len(sys.argv) != 2:  # noqa: PLR2004 - the program's name and the file's
         sys.stderr.write("usage: python -m actors.scheduler.replay FILE\n")
         return 1
-    for now_s, event, effects in replay(*load_dump(Path(sys.argv[1]).read_bytes())):
+    try:
+        world, events = load_dump(Path(sys.argv[1]).read_bytes())
+    except OSError as error:
+        sys.stderr.write(f"Error: {error}\n")
+        return 1
+    except Exception as error:  # noqa: BLE001 - unpickling raises whatever a damaged file leads it to
+        sys.stderr.write(f"Error: {sys.argv[1]} is no event log of this version's scheduler: {error!r}\n")
+        return 1
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # whoever reads may have seen enough
+    for now_s, event, effects in replay(world, events):
         sys.stdout.write(f"{now_s:.3f} {_event_text(event)}\n")
         for effect in effects:
             sys.stdout.write(f"    {_effect_text(effect)}\n")

@@ -1,5 +1,7 @@
 """The event log: bounded, without bodies, and good for a replay."""
 
+import pickle
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -120,8 +122,45 @@ def test_journal_of_a_file_is_replayed_by_a_program(stage: Stage, tmp_path: Path
     stage.submit("job")
     path = tmp_path / "events"
     path.write_bytes(stage.core.journal.dump())
-    done = subprocess.run(
-        [sys.executable, "-m", "actors.scheduler.replay", str(path)], capture_output=True, text=True, check=True
-    )
+    done = _replay_program(path)
+    assert done.returncode == 0
     assert "gw: Submit(job_id='job'" in done.stdout
     assert "    to host: StartRunner(" in done.stdout
+
+
+def test_replay_of_what_is_no_journal_says_so(tmp_path: Path) -> None:
+    """A file that is not there and a damaged one are told of in one line."""
+    path = tmp_path / "events"
+    for content in (None, b"", b"no pickle", pickle.dumps(("no world", []))):
+        if content is not None:
+            path.write_bytes(content)
+        done = _replay_program(path)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr.startswith("Error: ")
+        assert str(path) in done.stderr
+        assert done.stderr.count("\n") == 1
+
+
+def test_replay_ends_quietly_when_nobody_reads_on(stage: Stage, tmp_path: Path) -> None:
+    """As behind a pipe into `head`."""
+    for number in range(2000):
+        stage.submit(f"job{number}")
+    path = tmp_path / "events"
+    path.write_bytes(stage.core.journal.dump())
+    with subprocess.Popen(
+        [sys.executable, "-m", "actors.scheduler.replay", str(path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as child:
+        assert child.stdout is not None
+        assert child.stderr is not None
+        assert child.stdout.readline()
+        child.stdout.close()
+        assert child.stderr.read() == ""
+    assert child.returncode == -signal.SIGPIPE
+
+
+def _replay_program(path: Path) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "actors.scheduler.replay", str(path)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
