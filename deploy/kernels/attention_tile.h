@@ -1,11 +1,11 @@
 // Flash attention over f16 keys and values for many queries, sixteen tokens at a time, on AVX-512.
 //
 // llama.cpp takes 64 queries of one head by 64 cells, looks through the mask anew for each head, and multiplies all of them where a
-// single pair is seen: of a batch of short texts, most see none of the others. Here the mask is read once for all heads, and
-// only cells between the first and the last that sixteen tokens see are multiplied. Lanes are tokens, so that the maximum, the
-// exponentials and their sums need no shuffling. Each number is still made by the same operations in the same order: a product after
-// the other, 64 cells before the maximum is taken anew, their weights added in llama.cpp's tree, in llama.cpp's own exponential.
-// Left out are products with a weight of zero, which alter nothing but the sign of a zero.
+// single pair is seen: of a batch of short texts, most see none of the others. Here the mask is read once for all heads, and only
+// cells between the first and the last that sixteen tokens see are multiplied. Lanes are tokens, so that the maximum, the
+// exponentials and their sums need no shuffling. Each number is still made by the same operations in the same order: one product
+// after the other, 64 cells before the maximum is taken anew, their weights added in llama.cpp's tree, in llama.cpp's own
+// exponential. Left out are products with a weight of zero, which alter nothing but the sign of a zero.
 
 #pragma once
 

@@ -1,9 +1,9 @@
 // Products of 16-bit floats, a tile of four rows and six columns at a time, in registers of 512 bits: AVX-512.
 //
 // llama.cpp rounds the columns to 16 bits in a pass of its own, and converts both sides to 32 bits anew in each of its tiles, ten
-// conversions for 24 products. Here the columns of a tile are rounded and converted once for many rows; they stay in the first-level
-// cache, and the rows come as they are. Each result is still made of sixteen sums of the same products in the same order, added in
-// the same tree, so that it has the same bits.
+// conversions for 24 products. Here the columns of a tile are rounded and converted once for many rows; they stay in the
+// first-level cache, and the rows come as they are. Each result is still made of sixteen sums of the same products in the same
+// order, added in the same tree, so that it has the same bits.
 #pragma once
 
 #include <immintrin.h>

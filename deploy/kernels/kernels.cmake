@@ -2,9 +2,11 @@
 # backend is not yet defined, so the work is put off to the end of that folder.
 set(LLAMACTOR_KERNELS "${CMAKE_CURRENT_LIST_DIR}")
 
-function(llamactor_add_kernel source symbol)
+function(llamactor_add_kernel source)
     target_sources(ggml-cpu PRIVATE "${LLAMACTOR_KERNELS}/${source}")
-    target_link_options(ggml-cpu PRIVATE "LINKER:--wrap=${symbol}")
+    foreach(symbol IN LISTS ARGN)
+        target_link_options(ggml-cpu PRIVATE "LINKER:--wrap=${symbol}")
+    endforeach()
 endfunction()
 
 function(llamactor_add_kernels)
@@ -12,7 +14,7 @@ function(llamactor_add_kernels)
         return()
     endif()
     llamactor_add_kernel(attention.cpp ggml_compute_forward_flash_attn_ext)
-    llamactor_add_kernel(gelu.cpp ggml_compute_forward_unary)
+    llamactor_add_kernel(gelu.cpp ggml_compute_forward_unary ggml_compute_forward_glu)
     if(GGML_LLAMAFILE)
         llamactor_add_kernel(matmul_tiles.cpp llamafile_sgemm)
     endif()

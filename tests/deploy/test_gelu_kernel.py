@@ -10,10 +10,15 @@ _TABLE_ENDS = 10
 """llama.cpp looks up what lies between -10 and 10; below are zeros, above it is the number itself."""
 
 
-def _gelus(numbers: np.ndarray, n_threads: int) -> np.ndarray:
+def _gelus(numbers: np.ndarray, gates: np.ndarray | None, n_threads: int) -> np.ndarray:
     """Compute them as a model does, in a graph."""
     with ggml().context() as context:
-        result = ggml().base.ggml_gelu(context, ggml().tensor(context, F32, numbers.shape[::-1], numbers.tobytes()))
+        tensor = ggml().tensor(context, F32, numbers.shape[::-1], numbers.tobytes())
+        if gates is None:
+            result = ggml().base.ggml_gelu(context, tensor)
+        else:
+            others = ggml().tensor(context, F32, gates.shape[::-1], gates.tobytes())
+            result = ggml().base.ggml_geglu_split(context, tensor, others)
         return ggml().computed(context, result, n_threads).reshape(numbers.shape)
 
 
@@ -28,11 +33,12 @@ def _table_of_gelus(numbers: np.ndarray) -> np.ndarray:
 
 @given(
     shape=st.tuples(st.integers(1, 20), st.integers(1, 300)),
+    is_gated=st.booleans(),
     n_threads=st.integers(1, 4),
     seed=st.integers(0, 2**32 - 1),
 )
-@settings(max_examples=60)
-def test_gelus_have_the_bits_of_the_table(shape: tuple[int, int], n_threads: int, seed: int) -> None:
+@settings(max_examples=100)
+def test_gelus_have_the_bits_of_the_table(shape: tuple[int, int], *, is_gated: bool, n_threads: int, seed: int) -> None:
     """Any rows and shares of threads, the ends of the table, numbers that are none: not a bit differs."""
     draws = np.random.default_rng(seed)
     numbers = (draws.normal(size=shape) * 10.0 ** draws.integers(-6, 3)).astype(np.float32)
@@ -42,5 +48,8 @@ def test_gelus_have_the_bits_of_the_table(shape: tuple[int, int], n_threads: int
         ends += [end, np.nextafter(np.float32(end), np.float32(0)), np.nextafter(np.float32(end), np.float32(2 * end))]
     numbers[odd] = draws.choice(np.array(ends, np.float32), size=int(odd.sum()))
     expected = np.where(numbers >= _TABLE_ENDS, numbers, _table_of_gelus(numbers))
+    gates = draws.normal(size=shape).astype(np.float32) if is_gated else None
+    with np.errstate(over="ignore"):
+        expected = expected if gates is None else expected * gates
     expected = np.where(numbers <= -_TABLE_ENDS, np.float32(0), expected)
-    assert _gelus(numbers, n_threads).tobytes() == expected.tobytes()
+    assert _gelus(numbers, gates, n_threads).tobytes() == expected.tobytes()

@@ -157,7 +157,13 @@ def test_products_of_halves_have_the_bits_of_sixteen_sums(
     reason="built without our kernels, which are for x86-64 under Linux",
 )
 @pytest.mark.parametrize(
-    "symbol", ["llamafile_sgemm", "ggml_compute_forward_flash_attn_ext", "ggml_compute_forward_unary"]
+    "symbol",
+    [
+        "llamafile_sgemm",
+        "ggml_compute_forward_flash_attn_ext",
+        "ggml_compute_forward_unary",
+        "ggml_compute_forward_glu",
+    ],
 )
 def test_kernels_are_linked_in(symbol: str) -> None:
     """The build took our kernels along: one that lost them would pass every other test, more slowly."""

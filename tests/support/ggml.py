@@ -39,6 +39,7 @@ class Ggml:
             (self.base.ggml_new_tensor_4d, pointer, (pointer, ctypes.c_int, long, long, long, long)),
             (self.base.ggml_permute, pointer, (pointer, pointer, *(ctypes.c_int,) * 4)),
             (self.base.ggml_gelu, pointer, (pointer, pointer)),
+            (self.base.ggml_geglu_split, pointer, (pointer, pointer, pointer)),
             (self.base.ggml_mul_mat, pointer, (pointer, pointer, pointer)),
             (self.base.ggml_flash_attn_ext, pointer, (*(pointer,) * 5, number, number, number)),
             (self.base.ggml_flash_attn_ext_add_sinks, None, (pointer, pointer)),
