@@ -1,8 +1,9 @@
 // Products of 16-bit floats, a tile of four rows and six columns at a time, in registers of 512 bits: AVX-512.
 //
-// llama.cpp converts both sides to 32 bits anew in each of its tiles, ten conversions for 24 products. Here the columns of a tile
-// are converted once for many rows; they stay in the first-level cache, and the rows come as they are. Each result is still made
-// of sixteen sums of the same products in the same order, added in the same tree, so that it has the same bits.
+// llama.cpp rounds the columns to 16 bits in a pass of its own, and converts both sides to 32 bits anew in each of its tiles, ten
+// conversions for 24 products. Here the columns of a tile are rounded and converted once for many rows; they stay in the
+// first-level cache, and the rows come as they are. Each result is still made of sixteen sums of the same products in the same
+// order, added in the same tree, so that it has the same bits.
 #pragma once
 
 #include <immintrin.h>
@@ -29,6 +30,11 @@ struct alignas(64) Floats {
 
 inline __m512 widened(const ggml_fp16_t * from) {
     return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i *>(from)));
+}
+
+// Rounded to 16 bits on the way, as llama.cpp does in a pass of its own.
+inline __m512 widened(const float * from) {
+    return _mm512_cvtph_ps(_mm512_cvtps_ph(_mm512_loadu_ps(from), _MM_FROUND_TO_NEAREST_INT));
 }
 
 // Add up each of four registers: halves, halves of those, and so on.
@@ -95,13 +101,24 @@ inline bool has_half_tiles(int64_t m, int64_t n, int64_t k) {
     return n > 1 && m % half_rows == 0 && k % half_lanes == 0;
 }
 
+template <class Column>
+inline void widen_columns(const Column * from, int64_t stride, int64_t n_columns, int64_t n_blocks, Floats * to) {
+    for (int64_t column = 0; column < n_columns; ++column, from += stride, to += n_blocks) {
+        for (int64_t block = 0; block < n_blocks; ++block) {
+            _mm512_store_ps(to[block].values, widened(from + block * half_lanes));
+        }
+    }
+}
+
+template <class Column>
 inline void multiply_halves(const ggml_compute_params * params, int64_t m, int64_t n, int64_t k, const ggml_fp16_t * a, int64_t lda,
-                            const ggml_fp16_t * b, int64_t ldb, float * c, int64_t ldc) {
+                            const Column * b, int64_t ldb, float * c, int64_t ldc) {
     static thread_local std::vector<Floats> columns;
     const int64_t n_blocks   = k / half_lanes;
     const int64_t n_row_jobs = (m + half_job_rows - 1) / half_job_rows;
     const int64_t n_jobs     = n_row_jobs * ((n + half_job_columns - 1) / half_job_columns);
     columns.resize(half_columns * n_blocks);
+    Floats * const widened_columns = columns.data();
     if (params->ith == 0) {
         ggml_threadpool_chunk_set(params->threadpool, params->nth);
     }
@@ -114,12 +131,9 @@ inline void multiply_halves(const ggml_compute_params * params, int64_t m, int64
         const int64_t end_column   = std::min(n, first_column + half_job_columns);
         for (int64_t column = first_column; column < end_column; column += half_columns) {
             const int64_t n_columns = std::min<int64_t>(half_columns, end_column - column);
-            for (int64_t at = 0; at < n_columns * n_blocks; ++at) {
-                const ggml_fp16_t * from = b + (column + at / n_blocks) * ldb + at % n_blocks * half_lanes;
-                _mm512_store_ps(columns[at].values, widened(from));
-            }
+            widen_columns(b + column * ldb, ldb, n_columns, n_blocks, widened_columns);
             for (int64_t row = first_row; row < end_row; row += half_rows) {
-                multiply_half_tile(n_columns, a + row * lda, lda, columns.data(), n_blocks, c + column * ldc + row, ldc);
+                multiply_half_tile(n_columns, a + row * lda, lda, widened_columns, n_blocks, c + column * ldc + row, ldc);
             }
         }
     }

@@ -108,10 +108,17 @@ bool __wrap_llamafile_sgemm(const ggml_compute_params * params, int64_t m, int64
     }
 #endif
 #ifdef LLAMACTOR_F16
-    if (a_type == GGML_TYPE_F16 && b_type == GGML_TYPE_F16 && c_type == GGML_TYPE_F32 && has_half_tiles(m, n, k)) {
-        multiply_halves(params, m, n, k, static_cast<const ggml_fp16_t *>(a), lda, static_cast<const ggml_fp16_t *>(b), ldb,
-                        static_cast<float *>(c), ldc);
-        return true;
+    if (a_type == GGML_TYPE_F16 && c_type == GGML_TYPE_F32 && has_half_tiles(m, n, k)) {
+        const auto * rows    = static_cast<const ggml_fp16_t *>(a);
+        auto *       results = static_cast<float *>(c);
+        if (b_type == GGML_TYPE_F16) {
+            multiply_halves(params, m, n, k, rows, lda, static_cast<const ggml_fp16_t *>(b), ldb, results, ldc);
+            return true;
+        }
+        if (b_type == GGML_TYPE_F32) {  // ggml asks before it rounds them
+            multiply_halves(params, m, n, k, rows, lda, static_cast<const float *>(b), ldb, results, ldc);
+            return true;
+        }
     }
 #endif
     return __real_llamafile_sgemm(params, m, n, k, a, lda, b, ldb, c, ldc, a_type, b_type, c_type);

@@ -59,7 +59,9 @@ class _Inputs:
                 for each in (self.queries, self.keys, self.values)
             ]
             mask = self.mask
-            if mask is not None and mask_per_head:
+            if mask_per_head:
+                if mask is None:
+                    mask = np.zeros((shape.n_streams, 1, shape.n_tokens, shape.n_cells), np.float16)
                 mask = np.repeat(mask, n_heads, axis=1)
             masks = None if mask is None else lib.tensor(context, F16, mask.shape[::-1], mask.tobytes())
             scale = float(np.float32(shape.key_size**-0.5))
@@ -82,17 +84,20 @@ def _inputs(shape: _Shape, numbers: np.random.Generator, *, masking: str = "caus
         scale=10.0 ** numbers.integers(-2, 2), size=(streams, shape.n_tokens, heads * shape.sharing, 1)
     )
     queries = (queries * numbers.normal(size=(*queries.shape[:3], shape.key_size))).astype(np.float32)
-    return _Inputs(shape, queries, keys, values, _mask(shape, numbers, masking))
+    return _Inputs(shape, queries, keys, values, None if masking == "none" else _mask(shape, numbers, masking))
 
 
 def _mask(shape: _Shape, numbers: np.random.Generator, masking: str) -> np.ndarray:
-    """Say what each token sees: its past, some of it, a window, scattered cells, or that and its distance."""
+    """Say what each token sees: its past, some of it, a window, its text, scattered cells, or that and its distance."""
     size = (shape.n_streams, 1, shape.n_tokens, shape.n_cells)
     cells, tokens = np.arange(shape.n_cells), np.arange(shape.n_tokens)[:, None]
     ends = numbers.integers(1, shape.n_cells + 1, size=(shape.n_streams, 1, 1, 1)) + tokens
     sees = cells < ends
     if masking == "window":
         sees = sees & (cells >= ends - numbers.integers(1, shape.n_cells + 1))
+    if masking == "texts":
+        texts = np.sort(numbers.integers(0, 9, size=(*size[:2], 1, max(size[2:]))))
+        sees = np.swapaxes(texts[..., : shape.n_tokens], 2, 3) == texts[..., : shape.n_cells]
     if masking in {"scattered", "graded"}:
         sees = sees & (numbers.random(size) < numbers.random())
     grades = -numbers.integers(0, 9, size=size) / 7 if masking == "graded" else np.zeros(size)
@@ -141,6 +146,31 @@ def test_attention_has_the_bits_of_llama_cpps(shape: _Shape, masking: str, n_thr
 def test_long_attention_has_the_bits_of_llama_cpps(shape: _Shape, masking: str, n_threads: int, seed: int) -> None:
     """From 512 cells on llama.cpp cuts those of a single token by the number of threads; some shares may be unseen."""
     assert _agree(_inputs(shape, np.random.default_rng(seed), masking=masking), n_threads)
+
+
+@given(
+    shape=st.builds(
+        _Shape,
+        key_size=st.sampled_from([16, 32, 64, 80, 128]),
+        value_size=st.sampled_from([32, 64, 128]),
+        kv_heads=st.integers(1, 13),
+        sharing=st.integers(1, 3),
+        n_tokens=st.integers(_TILED, 200),
+        n_cells=st.integers(1, 300),
+        n_streams=st.integers(1, 2),
+    ),
+    masking=st.sampled_from(["texts", "causal", "window", "scattered", "graded", "none"]),
+    n_threads=st.integers(1, 5),
+    seed=st.integers(0, 2**32 - 1),
+)
+@settings(max_examples=100, deadline=None)
+def test_attention_of_many_tokens_has_the_bits_of_llama_cpps(
+    shape: _Shape, masking: str, n_threads: int, seed: int
+) -> None:
+    """Texts that see themselves, tokens that see all or nothing, edges of tiles: no bit differs but a zero's sign."""
+    inputs = _inputs(shape, np.random.default_rng(seed), masking=masking)
+    ours, theirs = (inputs.attention(n_threads=n_threads, mask_per_head=each) + 0 for each in (False, True))
+    assert ours.tobytes() == theirs.tobytes()
 
 
 @pytest.mark.parametrize("n_cells", [7, 600])

@@ -123,34 +123,48 @@ def _summed_up(weights: np.ndarray, columns: np.ndarray) -> np.ndarray:
 
 @given(
     shape=st.tuples(st.integers(1, 60), st.integers(2, 110), st.integers(1, 30)),
+    is_strided=st.booleans(),
     n_threads=st.integers(1, 4),
     seed=st.integers(0, 2**32 - 1),
 )
 @settings(max_examples=60, deadline=None)
 @pytest.mark.skipif(" avx512f" not in this_cpuinfo(), reason="sums in sixteen parts need AVX-512")
 def test_products_of_halves_have_the_bits_of_sixteen_sums(
-    shape: tuple[int, int, int], n_threads: int, seed: int
+    shape: tuple[int, int, int], *, is_strided: bool, n_threads: int, seed: int
 ) -> None:
-    """Edges of tiles, shares of threads, zeros and large values: no result differs in a bit."""
+    """Edges of tiles, shares of threads, zeros, large values, columns rounded by us or by ggml: not a bit differs."""
     n_row_tiles, n_columns, n_blocks = shape
     numbers = np.random.default_rng(seed)
     n_rows, n_values = 4 * n_row_tiles, _LANES * n_blocks
     spread = 10.0 ** numbers.integers(-3, 3)
     weights = numbers.normal(scale=spread, size=(n_rows, n_values)).astype(np.float16)
-    columns = numbers.normal(size=(n_columns, n_values)).astype(np.float32)
+    columns = numbers.normal(size=(2, n_columns, n_values)).astype(np.float32)
     columns[numbers.random(columns.shape) < numbers.random()] = 0
     with ggml().context() as context:
         a = ggml().tensor(context, F16, (n_values, n_rows), weights.tobytes())
-        b = ggml().tensor(context, F32, (n_values, n_columns), columns.tobytes())
+        if is_strided:
+            b = ggml().tensor(context, F32, (n_values, 2, n_columns), columns.swapaxes(0, 1).tobytes())
+            b = ggml().base.ggml_permute(context, b, 0, 2, 1, 3)
+        else:
+            b = ggml().tensor(context, F32, (n_values, n_columns, 2), columns.tobytes())
         ours = ggml().computed(context, ggml().base.ggml_mul_mat(context, a, b), n_threads)
-    assert ours.tobytes() == _summed_up(weights, columns.astype(np.float16)).tobytes()
+    expected = [_summed_up(weights, each.astype(np.float16)) for each in columns]
+    assert ours.tobytes() == np.stack(expected).tobytes()
 
 
 @pytest.mark.skipif(
     not build_from().kernels or platform.machine() != "x86_64" or not sys.platform.startswith("linux"),
     reason="built without our kernels, which are for x86-64 under Linux",
 )
-@pytest.mark.parametrize("symbol", ["llamafile_sgemm", "ggml_compute_forward_flash_attn_ext"])
+@pytest.mark.parametrize(
+    "symbol",
+    [
+        "llamafile_sgemm",
+        "ggml_compute_forward_flash_attn_ext",
+        "ggml_compute_forward_unary",
+        "ggml_compute_forward_glu",
+    ],
+)
 def test_kernels_are_linked_in(symbol: str) -> None:
     """The build took our kernels along: one that lost them would pass every other test, more slowly."""
     assert hasattr(ggml().cpu, f"__wrap_{symbol}")

@@ -6,6 +6,7 @@ import importlib.util
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -37,6 +38,8 @@ class Ggml:
             (self.base.ggml_free, None, (pointer,)),
             (self.base.ggml_new_tensor_4d, pointer, (pointer, ctypes.c_int, long, long, long, long)),
             (self.base.ggml_permute, pointer, (pointer, pointer, *(ctypes.c_int,) * 4)),
+            (self.base.ggml_gelu, pointer, (pointer, pointer)),
+            (self.base.ggml_geglu_split, pointer, (pointer, pointer, pointer)),
             (self.base.ggml_mul_mat, pointer, (pointer, pointer, pointer)),
             (self.base.ggml_flash_attn_ext, pointer, (*(pointer,) * 5, number, number, number)),
             (self.base.ggml_flash_attn_ext_add_sinks, None, (pointer, pointer)),
@@ -70,13 +73,15 @@ class Ggml:
         ctypes.memmove(self.base.ggml_get_data(tensor), data, len(data))
         return tensor
 
-    def computed(self, context: int, result: int, n_threads: int) -> np.ndarray:
-        """Compute what was asked for; gives its floats."""
+    def computed(
+        self, context: int, result: int, n_threads: int, kind: type[np.floating[Any]] = np.float32
+    ) -> np.ndarray:
+        """Compute what was asked for; gives its floats, which are of this kind."""
         graph = self.base.ggml_new_graph(context)
         self.base.ggml_build_forward_expand(graph, result)
         assert self.cpu.ggml_graph_compute_with_ctx(context, graph, n_threads) == 0
         data = ctypes.string_at(self.base.ggml_get_data(result), self.base.ggml_nbytes(result))
-        return np.frombuffer(data, np.float32)
+        return np.frombuffer(data, kind)
 
 
 @cache

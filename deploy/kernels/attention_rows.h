@@ -6,24 +6,8 @@
 // read one after the other, as they lie in memory. Each number is still made by the same operations in the same order as
 // llama.cpp's (products added in the same tree, the maximum cell by cell, values added up in f16), so every result has the
 // same bits.
-//
-// The linker sends ggml's calls of ggml_compute_forward_flash_attn_ext here (--wrap, kernels.cmake); what is not ours goes
-// on to the original.
 
-#include "ggml-cpu-impl.h"
-#include "ggml.h"
-#include "ops.h"
-
-extern "C" void __real_ggml_compute_forward_flash_attn_ext(const ggml_compute_params * params, ggml_tensor * dst);
-extern "C" void __wrap_ggml_compute_forward_flash_attn_ext(const ggml_compute_params * params, ggml_tensor * dst);
-
-// With AVX512-FP16 llama.cpp adds values up in other steps.
-#if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512DQ__) && defined(__AVX512VL__) && !defined(__AVX512FP16__)
-#define LLAMACTOR_ROWS
-
-// GCC 12 takes the undefined registers in its own header's intrinsics for mistakes.
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma once
 
 #include <algorithm>
 #include <cmath>
@@ -32,6 +16,8 @@ extern "C" void __wrap_ggml_compute_forward_flash_attn_ext(const ggml_compute_pa
 
 #include "attention_block.h"
 #include "common.h"
+#include "ggml-cpu-impl.h"
+#include "ggml.h"
 
 namespace {
 
@@ -72,9 +58,9 @@ struct Cells {
 };
 
 // One call: its tensors, and how the work is cut. Every thread cuts alike.
-class Attention {
+class AttentionByRows {
   public:
-    Attention(const ggml_compute_params * params, ggml_tensor * dst)
+    AttentionByRows(const ggml_compute_params * params, ggml_tensor * dst)
         : params(params), dst(dst), q(dst->src[0]), k(dst->src[1]), v(dst->src[2]), mask(dst->src[3]) {
         const auto ceil = [](int64_t a, int64_t b) { return (a + b - 1) / b; };
         const int64_t enough = params->nth;  // units: more would read less in a row
@@ -271,15 +257,3 @@ class Attention {
 };
 
 }  // namespace
-#endif
-
-void __wrap_ggml_compute_forward_flash_attn_ext(const ggml_compute_params * params, ggml_tensor * dst) {
-#ifdef LLAMACTOR_ROWS
-    const Attention attention(params, dst);
-    if (attention.is_ours()) {
-        attention.compute();
-        return;
-    }
-#endif
-    __real_ggml_compute_forward_flash_attn_ext(params, dst);
-}
