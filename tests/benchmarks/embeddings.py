@@ -1,6 +1,8 @@
 """64 short texts to be embedded: in one call, and in 64 calls at once.
 
-The model is an encoder of MiniLM's size with random weights, since speed does not depend on what they say.
+The model is an encoder of MiniLM's size with random weights, since speed does not depend on what they say. Both ways
+are held against one call of llama-server's, and calls at once against its calls at once as well. How much longer they
+take than one call of the same server stands in the table alone: quicker evaluation makes it worse.
 """
 
 import concurrent.futures
@@ -12,15 +14,13 @@ from tests.benchmarks.effort import Effort
 from tests.benchmarks.errors import NotMeasured
 from tests.benchmarks.numbers import ms, percentile
 from tests.benchmarks.progress import progress
-from tests.benchmarks.results import Section, Table, at_least, at_most
+from tests.benchmarks.results import Section, Table, at_least
 from tests.benchmarks.server import Server
 from tests.support.tiny_bert import MINILM, write_tiny_bert
 
 NAME = "embeddings"
 _SPEED = 0.95
-"""Of llama-server's for one call, in both ways."""
-_SLOWER_SIDE_BY_SIDE = 1.25
-"""What "barely less" means beside a call of our own."""
+"""Of llama-server's."""
 _N_TEXTS = 64
 _MODEL = "bench-encoder"
 _PATH = "/v1/embeddings"
@@ -43,17 +43,17 @@ def run(arena: Arena, effort: Effort) -> Section:
     middle = {key: percentile(found, 0.5) for key, found in times_s.items()}
     slower = {name: middle[name, "64 calls"] / middle[name, "one call"] for name in servers}
     rows = tuple((name, *[ms(middle[name, way]) for way in _WAYS], f"{slower[name]:.2f} x") for name in servers)
-    ratio = middle["llama-server", "one call"] / middle["llamactor", "one call"]
-    side_by_side = middle["llama-server", "one call"] / middle["llamactor", "64 calls"]
+    their_call_s, their_calls_s = (middle["llama-server", way] for way in _WAYS)
+    our_call_s, our_calls_s = (middle["llamactor", way] for way in _WAYS)
     return Section(
         name=NAME,
         title="64 short texts embedded",
         notes=("an encoder of MiniLM's size, 20 tokens per text; medians",),
         tables=(Table(header=("server", *[f"{way} ms" for way in _WAYS], "64 calls against one"), rows=rows),),
         gates=(
-            at_least("64 embeddings in one call, against llama-server", ratio, _SPEED, "x"),
-            at_least("64 calls at once, against one call of llama-server's", side_by_side, _SPEED, "x"),
-            at_most("64 calls at once, against one call", slower["llamactor"], _SLOWER_SIDE_BY_SIDE, "x"),
+            at_least("64 embeddings in one call, against llama-server's", their_call_s / our_call_s, _SPEED, "x"),
+            at_least("64 calls at once, against one of llama-server's", their_call_s / our_calls_s, _SPEED, "x"),
+            at_least("64 calls at once, against 64 of llama-server's", their_calls_s / our_calls_s, _SPEED, "x"),
         ),
         figures=tuple(
             {"contender": name, "way": way, "time_s": value}
