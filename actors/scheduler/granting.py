@@ -15,6 +15,7 @@ from actors.scheduler.alarms import AlarmKind
 from actors.scheduler.holdings import grant, use
 from actors.scheduler.job import Job
 from actors.scheduler.lifecycle import drain
+from actors.scheduler.line import Line
 from actors.scheduler.providing import provide
 from actors.scheduler.runner import Runner
 from actors.scheduler.states import JobStep, RunnerLife
@@ -42,7 +43,7 @@ def schedule(world: World) -> None:
         for key in list(world.unserved) if hosts else ():
             provide(world, key, hosts)
     for key in woken:
-        if key not in world.unserved or not len(world.queue.line(key)):
+        if key not in world.unserved or not world.queue.line(key).n_waiting:
             provide(world, key)
 
 
@@ -53,7 +54,7 @@ def serve_at_once(world: World, job: Job, payload: tuple[bytes, ...]) -> bool:
         runner = _loaded_for(world, job)
         if runner is not None:
             _serve_slotless(world, runner, job, payload)
-    elif len(line) > len(line.loads):
+    elif line.waits_for_slot:
         return False
     else:
         runner = _runner_for(world, job)
@@ -75,21 +76,27 @@ def settle_idle(world: World, runner: Runner) -> None:
 def _serve(world: World, key: str) -> None:
     """Give out the slots of a model."""
     line = world.queue.line(key)
-    for job in list(line.loads.values()) if line.loads else ():
-        loaded = _loaded_for(world, job)
-        if loaded is not None:
-            _serve_slotless(world, loaded, job, world.take_out(job))
-    for job in list(line.suspects.values()) if line.suspects else ():
-        runner = _runner_for(world, job)
-        if runner is None:
-            break
-        grant(world, runner, job, world.take_out(job))
+    if line.n_waiting > line.n_generations:
+        _serve_apart(world, line)
     fleet = world.fleet(key)
     while fleet.has_free_slot and (waiting := line.next_generation(world.now_s)) is not None:
         runner = _runner_for(world, waiting)
         if runner is None:
             return
         grant(world, runner, waiting, world.take_out(waiting))
+
+
+def _serve_apart(world: World, line: Line) -> None:
+    """Serve loads and inspections, and suspects."""
+    for job in list(line.loads.values()):
+        loaded = _loaded_for(world, job)
+        if loaded is not None:
+            _serve_slotless(world, loaded, job, world.take_out(job))
+    for job in list(line.suspects.values()):
+        runner = _runner_for(world, job)
+        if runner is None:
+            return
+        grant(world, runner, job, world.take_out(job))
 
 
 def _runner_for(world: World, job: Job) -> Runner | None:

@@ -101,7 +101,7 @@ def ended(world: World, runner: Runner, job_id: str, attempt: int, *, is_well: b
 def released(world: World, runner: Runner) -> None:
     """Act on a job's end at a runner."""
     world.note_load(runner)
-    if len(world.queue.line(runner.model.key)):
+    if world.queue.line(runner.model.key).n_waiting:
         world.wake(runner.model.key)
     if runner.held:
         return

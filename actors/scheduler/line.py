@@ -46,10 +46,12 @@ class Line:
         "_in_turn",
         "_lanes",
         "_places",
+        "_rises_s",
         "_served_at",
         "loads",
         "n_generations",
         "n_particular",
+        "n_waiting",
         "suspects",
     )
 
@@ -58,8 +60,10 @@ class Line:
         """All that need no slot, the oldest first."""
         self.suspects: dict[str, Job] = {}
         """The oldest first."""
+        self.n_waiting = 0
+        """How many wait in all."""
         self.n_particular = 0
-        """How many of all that wait name load options."""
+        """How many of them name load options."""
         self.n_generations = 0
         """How many wait for a slot, suspects aside."""
         self._lanes: dict[int, dict[str, Lane]] = {}
@@ -70,12 +74,19 @@ class Line:
         """Whose places these are."""
         self._ages: list[tuple[float, str, int]] = []
         """When a lane may rise by a class, tenant, priority."""
+        self._rises_s = math.inf
+        """No lane rises before."""
         self._accounts: dict[str, float] = {}
         self._served_at = 0.0
         """The account that was served last."""
 
     def __len__(self) -> int:
-        return len(self.loads) + len(self.suspects) + self.n_generations
+        return self.n_waiting
+
+    @property
+    def waits_for_slot(self) -> bool:
+        """True iff anybody does."""
+        return self.n_waiting > 0 and (self.n_generations > 0 or len(self.suspects) > 0)
 
     def __iter__(self) -> Iterator[Job]:
         yield from self.suspects.values()
@@ -85,6 +96,7 @@ class Line:
 
     def add(self, job: Job) -> None:
         """Put a job behind all of its kind, class and tenant that are older; one that comes back is the oldest."""
+        self.n_waiting += 1
         self.n_particular += not job.is_easy
         if not job.needs_slot:
             _insert(self.loads, job)
@@ -96,6 +108,7 @@ class Line:
 
     def remove(self, job: Job) -> None:
         """Take a job out."""
+        self.n_waiting -= 1
         self.n_particular -= not job.is_easy
         if not job.needs_slot:
             del self.loads[job.job_id]
@@ -112,7 +125,8 @@ class Line:
 
     def next_generation(self, now_s: float) -> Job | None:
         """Look at the generation whose turn it is, suspects aside."""
-        self._let_age(now_s)
+        if self._rises_s <= now_s:
+            self._let_age(now_s)
         while self._in_turn:
             lane, place = self._in_turn[0], self._places[0]
             its_class = effective_class(lane, now_s)
@@ -195,6 +209,7 @@ class Line:
                 its_class = effective_class(lane, now_s)
                 self._come_forward(lane, min(lane.place[0], -its_class))
                 self._note_age(lane, its_class)
+        self._rises_s = self._ages[0][0] if self._ages else math.inf
 
     def _note_age(self, lane: Lane, its_class: int) -> None:
         """Look at a lane when its first job, now of this class, rises by one."""
@@ -202,6 +217,7 @@ class Line:
             lane.rises_s = math.inf
             return
         lane.rises_s = lane.queued_s + AGING_S * (its_class - lane.priority + 1)
+        self._rises_s = min(self._rises_s, lane.rises_s)
         heapq.heappush(self._ages, (lane.rises_s, lane.tenant, lane.priority))
         if len(self._ages) > _SWEEP_ABOVE + 2 * len(self._in_turn):
             self._ages = [
