@@ -79,6 +79,8 @@ class World:
     """When they did, so that a hello that was overtaken by its launcher's `RunnerExited` raises no ghost."""
     is_settled: bool = False
     """False until what existed before this scheduler has reported; nothing is granted or loaded before."""
+    heard_s: float = 0.0
+    """When somebody was heard last, to some hundredths."""
     heard_floor_s: float = 0.0
     """No peer counts as silent since before this."""
     n_started: int = 0
