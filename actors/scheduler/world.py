@@ -37,6 +37,8 @@ from actors.scheduler.warmth import Warmth
 from actors.settings import Settings
 
 _REMEMBERED = 4096
+_ENDED_KEPT = 1024
+"""A gateway offers no attempt twice, so this is for what crosses on its way: about a second's with 1,000 runners."""
 _NOTES_KEPT = 64
 _NO_FLEET = Fleet()
 
@@ -74,7 +76,7 @@ class World:
     bodies: dict[str, tuple[bytes, ...]] = field(default_factory=dict)
     """Payloads by the id of their job, while that is in the queue: a runner that was given the job holds its body."""
     alarms: Alarms = field(default_factory=Alarms)
-    ended_jobs: EndedJobs = field(default_factory=lambda: EndedJobs(_REMEMBERED))
+    ended_jobs: EndedJobs = field(default_factory=lambda: EndedJobs(_ENDED_KEPT))
     exited_runners: Remembered[str, float] = field(default_factory=lambda: Remembered(_REMEMBERED))
     """When they did, so that a hello that was overtaken by its launcher's `RunnerExited` raises no ghost."""
     is_settled: bool = False
