@@ -10,7 +10,7 @@ from actors.scheduler import granting
 from actors.scheduler.alarms import AlarmKind
 from actors.scheduler.foresight import retry_after_s
 from actors.scheduler.holdings import cancel, give, tell_granted
-from actors.scheduler.job import Job
+from actors.scheduler.job import ANY_OPTIONS, Job
 from actors.scheduler.line import HIGHEST_PRIORITY, LOWEST_PRIORITY
 from actors.scheduler.states import JobLife, JobStep, RunnerLife
 from actors.scheduler.world import World
@@ -64,7 +64,7 @@ def _job(world: World, gateway_id: str, message: Submit) -> Job:
         kind=message.kind,
         gateway_id=world.gateways[gateway_id].gateway_id,  # one text for all jobs
         model=world.known(message.model),
-        options=message.load,
+        options=ANY_OPTIONS if message.load == ANY_OPTIONS else message.load,  # one for nearly all jobs
         keep_alive_s=message.keep_alive_s,
         queued_s=world.now_s,
         tenant=sys.intern(message.tenant),  # one text for all jobs
@@ -79,12 +79,11 @@ def _admit(world: World, job: Job, payload: tuple[bytes, ...]) -> None:
     record = world.record(job.model)
     record.used(world.now_s)
     world.jobs[job.job_id] = job
-    world.bodies[job.job_id] = payload
     is_full = world.queue.is_full
     # Whoever can go at once never stands in the queue, so a full one does not concern it.
-    if world.is_settled and granting.serve_at_once(world, job):
+    if world.is_settled and granting.serve_at_once(world, job, payload):
         return
-    world.queue.add(job)
+    world.put_in(job, payload)
     if is_full:
         full = QueueFull(world.settings.max_queue, retry_after_s=retry_after_s(world, job.model.key))
         world.refuse(job, full.as_failure())
@@ -100,8 +99,7 @@ def _replace(world: World, old: Job, new: Job, payload: tuple[bytes, ...]) -> No
         if runner.life is RunnerLife.READY and runner.is_reachable:
             taken_over = replace(new, life=old.life, runner_id=old.runner_id, granted_s=world.now_s)
             world.jobs[new.job_id] = taken_over
-            world.bodies[new.job_id] = payload
-            give(world, runner, taken_over)
+            give(world, runner, taken_over, payload)
             return
         cancel(world, old)
     if old.life is JobLife.QUEUED:

@@ -15,6 +15,7 @@ from actors.scheduler.alarms import AlarmKind
 from actors.scheduler.holdings import grant, use
 from actors.scheduler.job import Job
 from actors.scheduler.lifecycle import drain
+from actors.scheduler.line import Line
 from actors.scheduler.providing import provide
 from actors.scheduler.runner import Runner
 from actors.scheduler.states import JobStep, RunnerLife
@@ -42,23 +43,23 @@ def schedule(world: World) -> None:
         for key in list(world.unserved) if hosts else ():
             provide(world, key, hosts)
     for key in woken:
-        if key not in world.unserved or not len(world.queue.line(key)):
+        if key not in world.unserved or not world.queue.line(key).n_waiting:
             provide(world, key)
 
 
-def serve_at_once(world: World, job: Job) -> bool:
+def serve_at_once(world: World, job: Job, payload: tuple[bytes, ...]) -> bool:
     """Serve a job that is not in the queue if that is possible now and fair to those in it."""
     line = world.queue.line(job.model.key)
     if not job.needs_slot:
         runner = _loaded_for(world, job)
         if runner is not None:
-            _serve_slotless(world, runner, job)
-    elif len(line) > len(line.loads):
+            _serve_slotless(world, runner, job, payload)
+    elif line.waits_for_slot:
         return False
     else:
         runner = _runner_for(world, job)
         if runner is not None:
-            grant(world, runner, job)
+            grant(world, runner, job, payload)
     return runner is not None
 
 
@@ -75,24 +76,27 @@ def settle_idle(world: World, runner: Runner) -> None:
 def _serve(world: World, key: str) -> None:
     """Give out the slots of a model."""
     line = world.queue.line(key)
-    for job in list(line.loads.values()) if line.loads else ():
-        loaded = _loaded_for(world, job)
-        if loaded is not None:
-            world.queue.remove(job)
-            _serve_slotless(world, loaded, job)
-    for job in list(line.suspects.values()) if line.suspects else ():
-        runner = _runner_for(world, job)
-        if runner is None:
-            break
-        world.queue.remove(job)
-        grant(world, runner, job)
+    if line.n_waiting > line.n_generations:
+        _serve_apart(world, line)
     fleet = world.fleet(key)
     while fleet.has_free_slot and (waiting := line.next_generation(world.now_s)) is not None:
         runner = _runner_for(world, waiting)
         if runner is None:
             return
-        world.queue.remove(waiting)
-        grant(world, runner, waiting)
+        grant(world, runner, waiting, world.take_out(waiting))
+
+
+def _serve_apart(world: World, line: Line) -> None:
+    """Serve loads and inspections, and suspects."""
+    for job in list(line.loads.values()):
+        loaded = _loaded_for(world, job)
+        if loaded is not None:
+            _serve_slotless(world, loaded, job, world.take_out(job))
+    for job in list(line.suspects.values()):
+        runner = _runner_for(world, job)
+        if runner is None:
+            return
+        grant(world, runner, job, world.take_out(job))
 
 
 def _runner_for(world: World, job: Job) -> Runner | None:
@@ -129,10 +133,10 @@ def _loaded_for(world: World, job: Job) -> Runner | None:
     return next((each for each in ready if can_serve(world, each, job)), None)
 
 
-def _serve_slotless(world: World, runner: Runner, job: Job) -> None:
+def _serve_slotless(world: World, runner: Runner, job: Job, payload: tuple[bytes, ...]) -> None:
     """Hand an inspection to a runner, or answer a load job, which ends with this."""
     if job.kind is JobKind.INSPECT:
-        grant(world, runner, job)
+        grant(world, runner, job, payload)
         return
     world.end_job(job, JobStep.LOAD)
     runner.idle_since_s = world.now_s

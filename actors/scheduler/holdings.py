@@ -20,17 +20,17 @@ from actors.scheduler.states import JobLife, JobStep, RunnerLife
 from actors.scheduler.world import World
 
 
-def grant(world: World, runner: Runner, job: Job) -> None:
+def grant(world: World, runner: Runner, job: Job, payload: tuple[bytes, ...]) -> None:
     """Give a job to a runner, its slot on its tenant's account; it has left the queue, or never stood in it."""
     usual_s = 0.0
     if job.needs_slot:
         usual_s = world.record(job.model).usual_s
         world.queue.line_to_charge(job.model.key).charge(job, usual_s=usual_s)
     granted = world.step_job(job, JobStep.GRANT, runner_id=runner.runner_id, granted_s=world.now_s, charged_s=usual_s)
-    give(world, runner, granted)
+    give(world, runner, granted, payload)
 
 
-def give(world: World, runner: Runner, job: Job) -> None:
+def give(world: World, runner: Runner, job: Job, payload: tuple[bytes, ...]) -> None:
     """Send a job to its runner and tell its gateway; a lower attempt that the runner holds is replaced."""
     if not runner.held:
         touch(world, runner)
@@ -39,7 +39,7 @@ def give(world: World, runner: Runner, job: Job) -> None:
     world.warmth.note(job.model.key, job.prefixes, runner.runner_id)
     use(world, runner, job)
     start = Start(epoch=world.epoch, job_id=job.job_id, attempt=job.attempt, gateway_id=job.gateway_id)
-    world.send(runner.runner_id, start, world.bodies.pop(job.job_id, ()))
+    world.send(runner.runner_id, start, payload)
     tell_granted(world, runner, job)
 
 
@@ -77,8 +77,7 @@ def take_back(world: World, runner: Runner, job: Job, payload: tuple[bytes, ...]
     runner.let_go(job.job_id)
     released(world, runner)
     returned = world.step_job(job, JobStep.RETURN, runner_id="", was_returned=True)
-    world.bodies[job.job_id] = payload
-    world.queue.add(returned)
+    world.put_in(returned, payload)
     world.look_in(AlarmKind.QUEUE, job.model.key, world.settings.queue_timeout_s)
     world.wake(job.model.key)
 
@@ -102,7 +101,7 @@ def ended(world: World, runner: Runner, job_id: str, attempt: int, *, is_well: b
 def released(world: World, runner: Runner) -> None:
     """Act on a job's end at a runner."""
     world.note_load(runner)
-    if len(world.queue.line(runner.model.key)):
+    if world.queue.line(runner.model.key).n_waiting:
         world.wake(runner.model.key)
     if runner.held:
         return
@@ -117,7 +116,7 @@ def released(world: World, runner: Runner) -> None:
 def cancel(world: World, job: Job) -> None:
     """Stop a job that nobody waits for any more, whatever state it is in."""
     if job.life is JobLife.QUEUED:
-        world.queue.remove(job)
+        world.take_out(job)
         world.end_job(job, JobStep.CANCEL)
         world.unserved.pop(job.model.key, None)  # it may have stood for others that can do with what is loaded
         world.wake(job.model.key)
@@ -185,8 +184,7 @@ def _adopt(world: World, runner: Runner, ref: JobRef) -> None:
     elif job is not None and job.life is JobLife.QUEUED:
         # Its gateway offered the job again to this scheduler before the runner that has it spoke. It is not started
         # anew, since its first words may be on their way; a gateway takes the older attempt as well.
-        world.queue.remove(job)
-        world.bodies.pop(job.job_id, None)
+        world.take_out(job)
         tell_granted(world, runner, world.step_job(job, JobStep.GRANT, runner_id=runner.runner_id))
     else:
         cancel_at(world, runner, ref.job_id)

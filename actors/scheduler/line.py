@@ -11,18 +11,19 @@ one along twice. *Generations* are ordered by class, then by fairness, then by a
   (start-time fair queueing: Goyal, Vin, Cheng 1996). A grant is charged with what such a job usually takes, and
   corrected when it ends. Who comes anew starts at the account that was served last, so idling saves nothing up.
 
-Generations of one tenant and priority stand in a `Lane`, whose first is the best of it by all three. A heap holds for
-each lane a place, `(-class, account, age of its first, …)`, that is never behind its true one: places fall back by
-themselves when accounts are charged and firsts leave, and one that surfaces too far in front is put where it belongs.
-Whoever lets a lane come forward pushes a new place; `Lane.place` tells which entry counts. Another heap tells when a
-lane's first rises by a class, likewise not later than it does.
+Generations of one tenant and priority stand in a `Lane`, whose first is the best of it by all three. Lanes are sorted
+by their places, `(-class, account, age of its first, …)`, of which none is behind its true one: places fall back by
+themselves when accounts are charged and firsts leave, and one that comes first too early is put where it belongs.
+Whoever lets a lane come forward puts it to its new place. A heap tells when a lane's first rises by a class, likewise
+not later than it does.
 
-Costs: O(log n) for n lanes, amortized, however many wait in each. Bound: admission's, over all lines; heaps are swept
-when they outgrow the lanes; accounts of tenants that wait for nothing are kept for at most `_ACCOUNTS`.
+Costs: O(log n) looks at places for n lanes, amortized, however many wait in each. Bound: admission's, over all lines;
+the heap is swept when it outgrows the lanes; of tenants that wait for nothing at most `_ACCOUNTS` accounts are kept.
 """
 
 import heapq
 import math
+from bisect import bisect_left
 from collections.abc import Iterator
 from operator import attrgetter, itemgetter
 
@@ -42,13 +43,15 @@ class Line:
     __slots__ = (
         "_accounts",
         "_ages",
+        "_in_turn",
         "_lanes",
-        "_order",
-        "_priorities",
+        "_places",
+        "_rises_s",
         "_served_at",
         "loads",
         "n_generations",
         "n_particular",
+        "n_waiting",
         "suspects",
     )
 
@@ -57,32 +60,43 @@ class Line:
         """All that need no slot, the oldest first."""
         self.suspects: dict[str, Job] = {}
         """The oldest first."""
+        self.n_waiting = 0
+        """How many wait in all."""
         self.n_particular = 0
-        """How many of all that wait name load options."""
+        """How many of them name load options."""
         self.n_generations = 0
         """How many wait for a slot, suspects aside."""
-        self._lanes: dict[tuple[str, int], Lane] = {}
-        """By tenant and priority; no empty ones."""
-        self._priorities: dict[int, int] = {}
-        """How many lanes of each priority there are."""
-        self._order: list[Place] = []
+        self._lanes: dict[int, dict[str, Lane]] = {}
+        """By priority and tenant; no empty ones."""
+        self._places: list[Place] = []
+        """Where each lane stands, the next first."""
+        self._in_turn: list[Lane] = []
+        """Whose places these are."""
         self._ages: list[tuple[float, str, int]] = []
         """When a lane may rise by a class, tenant, priority."""
+        self._rises_s = math.inf
+        """No lane rises before."""
         self._accounts: dict[str, float] = {}
         self._served_at = 0.0
         """The account that was served last."""
 
     def __len__(self) -> int:
-        return len(self.loads) + len(self.suspects) + self.n_generations
+        return self.n_waiting
+
+    @property
+    def waits_for_slot(self) -> bool:
+        """True iff anybody does."""
+        return self.n_waiting > 0 and (self.n_generations > 0 or len(self.suspects) > 0)
 
     def __iter__(self) -> Iterator[Job]:
         yield from self.suspects.values()
-        for lane in self._lanes.values():
+        for lane in self._in_turn:
             yield from lane
         yield from self.loads.values()
 
     def add(self, job: Job) -> None:
         """Put a job behind all of its kind, class and tenant that are older; one that comes back is the oldest."""
+        self.n_waiting += 1
         self.n_particular += not job.is_easy
         if not job.needs_slot:
             _insert(self.loads, job)
@@ -94,6 +108,7 @@ class Line:
 
     def remove(self, job: Job) -> None:
         """Take a job out."""
+        self.n_waiting -= 1
         self.n_particular -= not job.is_easy
         if not job.needs_slot:
             del self.loads[job.job_id]
@@ -101,30 +116,25 @@ class Line:
             del self.suspects[job.job_id]
         else:
             self.n_generations -= 1
-            lane = self._lanes[job.tenant, job.priority]
+            lane = self._in_turn[0]
+            if lane.first is not job:
+                lane = self._lanes[job.priority][job.tenant]
             lane.remove(job)
             if not lane:
-                del self._lanes[job.tenant, job.priority]
-                self._priorities[job.priority] -= 1
-                if not self._priorities[job.priority]:
-                    del self._priorities[job.priority]
+                self._close(lane)
 
     def next_generation(self, now_s: float) -> Job | None:
         """Look at the generation whose turn it is, suspects aside."""
-        self._let_age(now_s)
-        order = self._order
-        while order:
-            place = order[0]
-            lane = self._lanes.get(place[3:])
-            if lane is None or lane.place is not place:
-                heapq.heappop(order)
-                continue
-            its_class = effective_class(lane.first, now_s)
+        if self._rises_s <= now_s:
+            self._let_age(now_s)
+        while self._in_turn:
+            lane, place = self._in_turn[0], self._places[0]
+            its_class = effective_class(lane, now_s)
             true_place = self._place(lane, -its_class)
             if place >= true_place:
                 return lane.first
-            lane.place = true_place
-            heapq.heapreplace(order, true_place)
+            del self._in_turn[0], self._places[0]
+            self._put(lane, true_place)
             if true_place[0] > place[0]:  # its first has left, and the next is younger
                 self._note_age(lane, its_class)
         return None
@@ -136,7 +146,7 @@ class Line:
 
     def oldest(self) -> Job | None:
         """Look at the job that waits longest; O(n) for n lanes."""
-        firsts = [lane.first for lane in self._lanes.values()]
+        firsts = [lane.first for lane in self._in_turn]
         firsts += [next(iter(kind.values())) for kind in (self.suspects, self.loads) if kind]
         return min(firsts, key=attrgetter("queued_s"), default=None)
 
@@ -150,8 +160,8 @@ class Line:
         if job.charged_s:
             self._set(job.tenant, self._account(job.tenant) + (took_s - job.charged_s) / job.weight)
             if took_s < job.charged_s:
-                for priority in self._priorities:
-                    lane = self._lanes.get((job.tenant, priority))
+                for lanes in self._lanes.values():
+                    lane = lanes.get(job.tenant)
                     if lane is not None:
                         self._come_forward(lane, lane.place[0])
 
@@ -159,7 +169,7 @@ class Line:
         """List all that wait for a slot in the order of their turns, as far as that can be foreseen; O(n log n)."""
         foreseen: list[tuple[tuple[float, float, float], Job]] = []
         accounts: dict[str, float] = {}
-        generations = (job for lane in self._lanes.values() for job in lane)
+        generations = (job for lane in self._in_turn for job in lane)
         by_class = sorted(generations, key=lambda job: (-effective_class(job, now_s), job.queued_s))
         for job in by_class:
             account = accounts.get(job.tenant, self._account(job.tenant))
@@ -170,59 +180,79 @@ class Line:
     def _enter(self, job: Job) -> None:
         if self._accounts.get(job.tenant, -1.0) < self._served_at:
             self._set(job.tenant, self._served_at)
-        lane = self._lanes.get((job.tenant, job.priority))
-        if lane is not None:
-            lane.add(job)
-        else:
-            lane = self._lanes[job.tenant, job.priority] = Lane(job)
-            self._priorities[job.priority] = self._priorities.get(job.priority, 0) + 1
-        if lane.first is job:
+        lanes = self._lanes.get(job.priority)
+        if lanes is None:
+            lanes = self._lanes[job.priority] = {}
+        lane = lanes.get(job.tenant)
+        if lane is None:
+            lane = lanes[job.tenant] = Lane(job)
+            self._put(lane, self._place(lane, -job.priority))
+            self._note_age(lane, job.priority)
+        elif lane.add(job):
             self._come_forward(lane, -job.priority)
             self._note_age(lane, job.priority)
+
+    def _close(self, lane: Lane) -> None:
+        """Drop a lane in which nobody waits any more."""
+        self._leave(lane)
+        lanes = self._lanes[lane.priority]
+        del lanes[lane.tenant]
+        if not lanes:
+            del self._lanes[lane.priority]
 
     def _let_age(self, now_s: float) -> None:
         """Let lanes come forward that may have risen by a class."""
         while self._ages and self._ages[0][0] <= now_s:
             rises_s, tenant, priority = heapq.heappop(self._ages)
-            lane = self._lanes.get((tenant, priority))
+            lane = self._lanes.get(priority, {}).get(tenant)
             if lane is not None and lane.rises_s == rises_s:
-                its_class = effective_class(lane.first, now_s)
+                its_class = effective_class(lane, now_s)
                 self._come_forward(lane, min(lane.place[0], -its_class))
                 self._note_age(lane, its_class)
+        self._rises_s = self._ages[0][0] if self._ages else math.inf
 
     def _note_age(self, lane: Lane, its_class: int) -> None:
         """Look at a lane when its first job, now of this class, rises by one."""
         if its_class >= HIGHEST_PRIORITY:
             lane.rises_s = math.inf
             return
-        lane.rises_s = lane.first.queued_s + AGING_S * (its_class - lane.priority + 1)
+        lane.rises_s = lane.queued_s + AGING_S * (its_class - lane.priority + 1)
+        self._rises_s = min(self._rises_s, lane.rises_s)
         heapq.heappush(self._ages, (lane.rises_s, lane.tenant, lane.priority))
-        if len(self._ages) > _SWEEP_ABOVE + 2 * len(self._lanes):
-            lanes = self._lanes.values()
-            self._ages = [(each.rises_s, each.tenant, each.priority) for each in lanes if each.rises_s < math.inf]
+        if len(self._ages) > _SWEEP_ABOVE + 2 * len(self._in_turn):
+            self._ages = [
+                (each.rises_s, each.tenant, each.priority) for each in self._in_turn if each.rises_s < math.inf
+            ]
             heapq.heapify(self._ages)
 
     def _come_forward(self, lane: Lane, minus_class: int) -> None:
-        lane.place = self._place(lane, minus_class)
-        heapq.heappush(self._order, lane.place)
-        if len(self._order) > _SWEEP_ABOVE + 2 * len(self._lanes):
-            self._order = [each.place for each in self._lanes.values()]
-            heapq.heapify(self._order)
+        self._leave(lane)
+        self._put(lane, self._place(lane, minus_class))
+
+    def _leave(self, lane: Lane) -> None:
+        at = bisect_left(self._places, lane.place)
+        del self._in_turn[at], self._places[at]
+
+    def _put(self, lane: Lane, place: Place) -> None:
+        at = bisect_left(self._places, place)
+        self._places.insert(at, place)
+        self._in_turn.insert(at, lane)
+        lane.place = place
 
     def _place(self, lane: Lane, minus_class: int) -> Place:
-        return minus_class, self._account(lane.tenant), lane.first.queued_s, lane.tenant, lane.priority
+        return minus_class, self._account(lane.tenant), lane.queued_s, lane.tenant, lane.priority
 
     def _account(self, tenant: str) -> float:
         return self._accounts.get(tenant, self._served_at)
 
     def _set(self, tenant: str, account: float) -> None:
         self._accounts[tenant] = account
-        if len(self._accounts) > _ACCOUNTS + len(self._lanes):
+        if len(self._accounts) > _ACCOUNTS + len(self._in_turn):
             self._forget_accounts()
 
     def _forget_accounts(self) -> None:
         """Forget a quarter of what may be kept, the lowest of those who do not wait: they gain least by it."""
-        waiting = {lane.tenant for lane in self._lanes.values()}
+        waiting = {lane.tenant for lane in self._in_turn}
         others = sorted((each for each in self._accounts.items() if each[0] not in waiting), key=itemgetter(1))
         for tenant, _ in others[: _ACCOUNTS // 4]:
             del self._accounts[tenant]
@@ -238,8 +268,8 @@ def _insert(jobs: dict[str, Job], job: Job) -> None:
         jobs.update((each.job_id, each) for each in in_order)
 
 
-def effective_class(job: Job, now_s: float) -> int:
-    """Give a job's priority, raised by its age."""
+def effective_class(job: Job | Lane, now_s: float) -> int:
+    """Give a job's priority, or that of a lane's first, raised by its age."""
     if now_s < job.queued_s + AGING_S:
         return job.priority
     n_steps = int((now_s - job.queued_s) / AGING_S)

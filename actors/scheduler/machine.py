@@ -76,6 +76,10 @@ _HELLOS = (from_gateway.GatewayHello, from_launcher.LauncherHello, from_runner.R
 """Said by whoever is not known yet; anything else is answered with the question who that is."""
 
 
+_TOGETHER_S = 0.02
+"""Peers heard within so much time share one number, which stays in the caches; silence is judged in seconds."""
+
+
 class Scheduler:
     """The pure core; owns the `World`."""
 
@@ -128,7 +132,9 @@ class Scheduler:
         table, listener = LISTENERS[kind]
         peer = table(world).get(sender)
         if peer is not None:
-            peer.last_heard_s = world.now_s
+            if world.now_s - world.heard_s >= _TOGETHER_S:
+                world.heard_s = world.now_s
+            peer.last_heard_s = world.heard_s
             if not peer.is_reachable:
                 self._reached(peer)
         elif kind not in _HELLOS:

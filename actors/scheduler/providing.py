@@ -41,7 +41,7 @@ def provide(world: World, key: str, hosts: Sequence[Launcher] | None = None) -> 
     """See to it that a waited-for model gets a runner, on one of these hosts, or any."""
     line, fleet = world.queue.line(key), world.fleet(key)
     world.promises.pop(key, None)
-    if not len(line) or (fleet.n_ready and not line.n_particular and not is_deep(world, key)):
+    if not line.n_waiting or (fleet.n_ready and not line.n_particular and not is_deep(world, key)):
         world.unserved.pop(key, None)
         return
     is_served_soon = fleet.n_leaving or (fleet.n_loading and not is_deep(world, key))

@@ -7,7 +7,7 @@ follows how likely it is wanted again soon (`eviction`). Failures make the next 
 """
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from actors.errors import Failure, ModelSuspended
 from actors.messages.model import LoadPlan, ModelSpec
@@ -35,10 +35,14 @@ class Record:
 
     model: ModelSpec
     """As it was described last."""
-    load_s: float = 0.0
-    """How long a load took; 0 while there was none."""
     service_s: float = 0.0
     """How long a job held its slot; 0 while none has ended."""
+    _uses: float = 0.0
+    _used_s: float = 0.0
+    _policy: RestartPolicy | None = None
+    """None while no load or runner has failed since a job ended well."""
+    load_s: float = 0.0
+    """How long a load took; 0 while there was none."""
     overhead_bytes: int | None = None
     """What loads took beside weights and cache."""
     max_num_ctx: int | None = None
@@ -54,9 +58,6 @@ class Record:
     """Why the last runner with other load options had to go; empty once the next is loaded."""
     interrupted_s: float = -math.inf
     """When a host was lost that loaded it: whoever waits since then, or longer, has seen it once."""
-    _uses: float = 0.0
-    _used_s: float = 0.0
-    _policy: RestartPolicy = field(default_factory=RestartPolicy)
 
     @property
     def usual_s(self) -> float:
@@ -71,7 +72,7 @@ class Record:
     @property
     def n_deaths(self) -> int:
         """Deaths and failed loads in a row."""
-        return self._policy.n_deaths
+        return self._policy.n_deaths if self._policy is not None else 0
 
     @property
     def experience(self) -> Experience:
@@ -93,8 +94,8 @@ class Record:
     def served(self, took_s: float) -> None:
         """Learn from a job that ended well; this ends a row of failures, too."""
         self.service_s += (took_s - self.service_s) * _LEARN if self.service_s else took_s
-        if self._policy.n_deaths:
-            self._policy, self.is_open, self.opens_s = RestartPolicy(), False, -math.inf
+        if self._policy is not None:
+            self._policy, self.is_open, self.opens_s = None, False, -math.inf
 
     def loaded(self, took_s: float) -> None:
         """Learn from a load that succeeded."""
@@ -109,6 +110,7 @@ class Record:
 
     def died(self, now_s: float, *, lived_s: float, failure: Failure) -> None:
         """Count a death or a failed load: the next start waits, and after some in a row the breaker opens."""
+        self._policy = self._policy or RestartPolicy()
         delay_s = self._policy.delay_s(lived_s)
         self.last_failure = failure
         n_over = self._policy.n_deaths - BREAKER_DEATHS

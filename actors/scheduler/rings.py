@@ -55,14 +55,12 @@ def _exit(world: World, runner: Runner) -> None:
 
 
 def _silence(world: World, peer: str) -> None:
-    runner = world.runners.get(peer)
-    other = world.gateways.get(peer) or world.launchers.get(peer)
-    known = runner or other
+    known = world.runners.get(peer) or world.launchers.get(peer) or world.gateways.get(peer)
     if known is None:
         return
     silent_s = world.now_s - max(known.last_heard_s, world.heard_floor_s)
-    if runner is not None:
-        runners.silent(world, runner, silent_s)
+    if isinstance(known, Runner):
+        runners.silent(world, known, silent_s)
     elif silent_s < deadlines.SILENCE_S:
         world.look_in(AlarmKind.SILENCE, peer, deadlines.SILENCE_S - silent_s)
     elif peer in world.gateways:

@@ -25,6 +25,8 @@ class Runner(msgspec.Struct, eq=False, gc=False, kw_only=True):
     `let_go`."""
     n_slotless: int = 0
     """How many of them take no slot."""
+    n_slots: int = 0
+    """The plan's."""
     listed_at: int | None = None
     """Where its fleet lists it among those with a free slot: the number of jobs that it holds; None where not."""
     is_reachable: bool = True
@@ -61,6 +63,10 @@ class Runner(msgspec.Struct, eq=False, gc=False, kw_only=True):
     """Why it was loaded, for people."""
     where: str = ""
     """Why it was loaded there, for people."""
+
+    def __post_init__(self) -> None:
+        """Have the number of slots at hand."""
+        self.n_slots = self.plan.n_slots
 
     def step(self, step: RunnerStep) -> None:
         """Move on, or raise `Bug`."""
@@ -100,9 +106,7 @@ class Runner(msgspec.Struct, eq=False, gc=False, kw_only=True):
     @property
     def has_free_slot(self) -> bool:
         """True iff a job could be granted now."""
-        return (
-            self.life is RunnerLife.READY and self.is_reachable and len(self.held) - self.n_slotless < self.plan.n_slots
-        )
+        return self.life is RunnerLife.READY and self.is_reachable and len(self.held) - self.n_slotless < self.n_slots
 
     @property
     def expires_s(self) -> float:

@@ -32,11 +32,13 @@ from actors.scheduler.queue import WaitQueue
 from actors.scheduler.record import Record
 from actors.scheduler.remembered import Remembered
 from actors.scheduler.runner import Runner
-from actors.scheduler.states import JobLife, JobStep, RunnerLife, RunnerStep, next_job_life
+from actors.scheduler.states import JobStep, RunnerLife, RunnerStep, next_job_life
 from actors.scheduler.warmth import Warmth
 from actors.settings import Settings
 
 _REMEMBERED = 4096
+_ENDED_KEPT = 1024
+"""A gateway offers no attempt twice, so this is for what crosses on its way: about a second's with 1,000 runners."""
 _NOTES_KEPT = 64
 _NO_FLEET = Fleet()
 
@@ -72,13 +74,15 @@ class World:
     jobs: dict[str, Job] = field(default_factory=dict)
     """Admitted and not ended."""
     bodies: dict[str, tuple[bytes, ...]] = field(default_factory=dict)
-    """Payloads by the id of their job, while that waits: a runner that was given the job holds its body."""
+    """Payloads by the id of their job, while that is in the queue: a runner that was given the job holds its body."""
     alarms: Alarms = field(default_factory=Alarms)
-    ended_jobs: EndedJobs = field(default_factory=lambda: EndedJobs(_REMEMBERED))
+    ended_jobs: EndedJobs = field(default_factory=lambda: EndedJobs(_ENDED_KEPT))
     exited_runners: Remembered[str, float] = field(default_factory=lambda: Remembered(_REMEMBERED))
     """When they did, so that a hello that was overtaken by its launcher's `RunnerExited` raises no ghost."""
     is_settled: bool = False
     """False until what existed before this scheduler has reported; nothing is granted or loaded before."""
+    heard_s: float = 0.0
+    """When somebody was heard last, to some hundredths."""
     heard_floor_s: float = 0.0
     """No peer counts as silent since before this."""
     n_started: int = 0
@@ -128,6 +132,16 @@ class World:
         """Set an alarm relative to now."""
         self.alarms.look_at(kind, subject, self.now_s + delay_s)
 
+    def put_in(self, job: Job, payload: tuple[bytes, ...]) -> None:
+        """Put a job and its body into the queue."""
+        self.queue.add(job)
+        self.bodies[job.job_id] = payload
+
+    def take_out(self, job: Job) -> tuple[bytes, ...]:
+        """Take a job out of the queue, and give its body."""
+        self.queue.remove(job)
+        return self.bodies.pop(job.job_id, ())
+
     def step_job(self, job: Job, step: JobStep, **changes: Any) -> Job:
         """Put what a job is after a step, and these changes, into its place in the table."""
         after = replace(job, life=next_job_life(job.life, step), **changes)
@@ -136,15 +150,13 @@ class World:
 
     def end_job(self, job: Job, step: JobStep) -> None:
         """Take the last step of a job and drop it from the table; the caller sends what the gateway is to know."""
-        if job.life is JobLife.QUEUED:
-            self.bodies.pop(job.job_id, None)
         next_job_life(job.life, step)
         del self.jobs[job.job_id]
         self.ended_jobs.note(job.job_id, job.attempt)
 
     def refuse(self, job: Job, failure: Failure) -> None:
         """End a waiting job with a failure that its gateway is told."""
-        self.queue.remove(job)
+        self.take_out(job)
         self.end_job(job, JobStep.REFUSE)
         refused = Refused(epoch=self.epoch, job_id=job.job_id, attempt=job.attempt, failure=failure)
         self.send(job.gateway_id, refused)

@@ -192,7 +192,7 @@ _moves = st.tuples(
 @settings(max_examples=150, deadline=None)
 @given(st.lists(_moves, max_size=80))
 def test_line_of_any_history_serves_whom_a_look_at_all_finds(moves: list[tuple[str, int]]) -> None:
-    """Its heaps against the rule: highest class, then lowest account, then age; and a bounded size."""
+    """Its sorted lanes against the rule: highest class, then lowest account, then age; and a bounded size."""
     line, now_s, waiting, granted = Line(), 0.0, dict[str, Job](), list[Job]()
     for number, (move, pick) in enumerate(moves):
         if move == "add":
@@ -223,4 +223,6 @@ def test_line_of_any_history_serves_whom_a_look_at_all_finds(moves: list[tuple[s
         oldest = line.oldest()
         assert (oldest and oldest.queued_s) == min((each.queued_s for each in waiting.values()), default=None)
         assert {each.job_id for each in line} == waiting.keys()
-        assert max(len(line._ages), len(line._order)) <= 64 + 2 * len(waiting) + 1
+        assert line._places == sorted(each.place for each in line._in_turn)
+        assert len(line._places) == len({(each.tenant, each.priority) for each in waiting.values()})
+        assert len(line._ages) <= 64 + 2 * len(waiting) + 1

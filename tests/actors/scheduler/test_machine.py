@@ -103,7 +103,7 @@ def test_memory_of_what_ended_is_bounded(stage: Stage) -> None:
         stage.submit(str(number))
         stage.finish(runner_id, str(number))
     assert 4096 <= len(stage.core.world.exited_runners) <= 2 * 4096
-    assert 4096 <= len(stage.core.world.ended_jobs) <= 2 * 4096
+    assert 1024 <= len(stage.core.world.ended_jobs) <= 2 * 1024
 
 
 def test_every_message_has_a_listener() -> None:
