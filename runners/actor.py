@@ -54,6 +54,11 @@ _BIG_BODY_BYTES = 256 << 10
 _CLOSE_DEADLINE_S = 5.0
 """A step of a large model may last so long; past it the process ends without freeing, which the kernel does too."""
 
+# Made with the imports, which a spare has done before it is given a model.
+_messages: Codec[ToRunner] = Codec(ToRunner)
+_bodies: Codec[JobBody | EmbedBody] = Codec(JobBody | EmbedBody)
+_resumptions: Codec[Resumption] = Codec(Resumption)
+
 
 class Runner:
     """One loaded model, from assignment to exit; owned by the trio thread."""
@@ -66,12 +71,10 @@ class Runner:
         self._keep_alive_s: float | None = None
         self._is_pinned = False
         self._size_bytes = 0
-        self._bodies: Codec[JobBody | EmbedBody] = Codec(JobBody | EmbedBody)
-        self._resumptions: Codec[Resumption] = Codec(Resumption)
         self._link: SchedulerLink[ToRunner] = SchedulerLink(
             endpoint=assignment.scheduler_endpoint,
             identity=assignment.runner_id,
-            codec=Codec(ToRunner),
+            codec=_messages,
             hello=self._hello,
             beat=lambda: RunnerBeat(state=self._state, use=self._thread.use()),
             on_message=self._on_message,
@@ -157,7 +160,7 @@ class Runner:
             elif self._assignment.model.is_embedding:
                 raise UnsupportedByModel(self._assignment.model.name, "generate")
             else:
-                resumed = self._resumptions.decode_body(payload[1]).tokens if len(payload) > 1 else ()
+                resumed = _resumptions.decode_body(payload[1]).tokens if len(payload) > 1 else ()
                 arrival = await self._preparer.prepare(ref, body, resumed=resumed)
         except LlamactorError as error:
             arrival = RejectedJob(ref, error.as_failure())
@@ -168,8 +171,8 @@ class Runner:
 
     async def _body(self, frame: bytes) -> JobBody | EmbedBody:
         if len(frame) > _BIG_BODY_BYTES:
-            return await trio.to_thread.run_sync(self._bodies.decode_body, frame)
-        return self._bodies.decode_body(frame)
+            return await trio.to_thread.run_sync(_bodies.decode_body, frame)
+        return _bodies.decode_body(frame)
 
     def _on_event(self, event: Event) -> None:
         match event:

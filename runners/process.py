@@ -17,14 +17,17 @@ from actors.process import set_title, spare_collector
 from actors.transport import flush
 from runners.actor import Runner
 
+_assignments: Codec[Assignment] = Codec(Assignment)
+
 
 def main(pipe: Connection) -> None:
     """Serve one model, then end the process."""
+    trio.run(trio.lowlevel.checkpoint)  # the first run takes milliseconds more than others
     try:
         frame = pipe.recv_bytes()
     except EOFError:
         return  # the launcher ended before there was anything to do
-    assignment: Assignment = Codec[Assignment](Assignment).decode(frame)
+    assignment = _assignments.decode(frame)
     set_title(f"runner {assignment.model.name}")
     configure_logging(process=f"runner {assignment.model.name}", debug=assignment.debug)
     spare_collector()
