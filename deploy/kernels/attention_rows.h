@@ -15,9 +15,11 @@
 #include <cstring>
 
 #include "attention_block.h"
+#include "attention_call.h"
 #include "common.h"
 #include "ggml-cpu-impl.h"
 #include "ggml.h"
+#include "sharing.h"
 
 namespace {
 
@@ -58,10 +60,10 @@ struct Cells {
 };
 
 // One call: its tensors, and how the work is cut. Every thread cuts alike.
-class AttentionByRows {
+class AttentionByRows : private AttentionCall {
   public:
     AttentionByRows(const ggml_compute_params * params, ggml_tensor * dst)
-        : params(params), dst(dst), q(dst->src[0]), k(dst->src[1]), v(dst->src[2]), mask(dst->src[3]) {
+        : AttentionCall(params, dst) {
         const auto ceil = [](int64_t a, int64_t b) { return (a + b - 1) / b; };
         const int64_t enough = params->nth;  // units: more would read less in a row
         std::memcpy(&scale, dst->op_params, sizeof scale);
@@ -79,28 +81,13 @@ class AttentionByRows {
     }
 
     bool is_ours() const {
-        float options[3];  // scale, bias by distance, cap of scores
-        std::memcpy(options, dst->op_params, sizeof options);
-        const bool is_plain  = !params->use_ref && !dst->src[4] && options[1] == 0 && options[2] == 0;
-        const bool has_types = q->type == GGML_TYPE_F32 && k->type == GGML_TYPE_F16 && v->type == GGML_TYPE_F16 &&
-                               (!mask || mask->type == GGML_TYPE_F16);
-        const bool has_sizes = k->ne[0] % step == 0 && v->ne[0] % step == 0 && k->ne[2] == v->ne[2] &&
-                               k->ne[3] == v->ne[3] && q->ne[1] < static_cast<int64_t>(ggml_fa_tile_config::Q) &&
-                               (!mask || mask->ne[2] == 1);
-        const bool has_order = q->nb[0] == sizeof(float) && k->nb[0] == sizeof(ggml_fp16_t) &&
-                               v->nb[0] == sizeof(ggml_fp16_t) && (!mask || mask->nb[0] == sizeof(ggml_fp16_t)) &&
-                               ggml_is_contiguous(dst);
-        return exponential.is_libm && is_plain && has_types && has_sizes && has_order && has_room();
+        const bool has_sizes =
+            k->ne[0] % step == 0 && v->ne[0] % step == 0 && q->ne[1] < static_cast<int64_t>(ggml_fa_tile_config::Q);
+        return exponential.is_libm && is_plain() && has_sizes && has_room();
     }
 
     void compute() const {
-        if (params->ith == 0) {
-            ggml_threadpool_chunk_set(params->threadpool, params->nth);
-        }
-        ggml_barrier(params->threadpool);
-        for (int64_t unit = params->ith; unit < n_units; unit = ggml_threadpool_chunk_add(params->threadpool, 1)) {
-            compute_unit(unit);
-        }
+        share_out(params, n_units, [&](int64_t unit) { compute_unit(unit); });
         if (is_split) {
             ggml_barrier(params->threadpool);
             join();
@@ -108,12 +95,6 @@ class AttentionByRows {
     }
 
   private:
-    const ggml_compute_params * params;
-    ggml_tensor *               dst;
-    const ggml_tensor *         q;
-    const ggml_tensor *         k;
-    const ggml_tensor *         v;
-    const ggml_tensor *         mask;
     float                       scale;
     bool                        is_split;  // as in llama.cpp: cells are cut by the number of threads, results joined
     int64_t                     n_chunks;

@@ -8,10 +8,12 @@
 #include <cstring>
 #include <vector>
 
+#include "attention_call.h"
 #include "attention_tile.h"
 #include "common.h"
 #include "ggml-cpu-impl.h"
 #include "ggml.h"
+#include "sharing.h"
 
 namespace {
 
@@ -35,10 +37,10 @@ inline void transpose(__m512 rows[n_lanes]) {
 }
 
 // One call: its tensors, and how the work is cut. Every thread cuts alike.
-class AttentionByTiles {
+class AttentionByTiles : private AttentionCall {
   public:
     AttentionByTiles(const ggml_compute_params * params, ggml_tensor * dst)
-        : params(params), dst(dst), q(dst->src[0]), k(dst->src[1]), v(dst->src[2]), mask(dst->src[3]) {
+        : AttentionCall(params, dst) {
         std::memcpy(&scale, dst->op_params, sizeof scale);
         const auto ceil  = [](int64_t a, int64_t b) { return (a + b - 1) / b; };
         const auto least = ceil(q->ne[2], std::max<int64_t>(1, state_lanes / head_lanes()));
@@ -49,40 +51,19 @@ class AttentionByTiles {
 
     // For what llama.cpp, too, takes in tiles.
     bool is_ours() const {
-        float options[3];  // scale, bias by distance, cap of scores
-        std::memcpy(options, dst->op_params, sizeof options);
-        const bool is_plain  = !params->use_ref && !dst->src[4] && options[1] == 0 && options[2] == 0;
-        const bool has_types = q->type == GGML_TYPE_F32 && k->type == GGML_TYPE_F16 && v->type == GGML_TYPE_F16 &&
-                               (!mask || mask->type == GGML_TYPE_F16);
-        const bool has_sizes = k->ne[0] % n_lanes == 0 && v->ne[0] % value_step == 0 && k->ne[2] == v->ne[2] &&
-                               k->ne[3] == v->ne[3] && q->ne[1] >= static_cast<int64_t>(ggml_fa_tile_config::Q) &&
-                               (!mask || mask->ne[2] == 1);
-        const bool has_order = q->nb[0] == sizeof(float) && k->nb[0] == sizeof(ggml_fp16_t) &&
-                               v->nb[0] == sizeof(ggml_fp16_t) && (!mask || mask->nb[0] == sizeof(ggml_fp16_t)) &&
-                               ggml_is_contiguous(dst);
         static_assert(ggml_fa_tile_config::KV == tile_cells, "llama.cpp takes the maximum anew after other numbers of cells");
-        return is_plain && has_types && has_sizes && has_order;
+        return is_plain() && k->ne[0] % n_lanes == 0 && v->ne[0] % value_step == 0 &&
+               q->ne[1] >= static_cast<int64_t>(ggml_fa_tile_config::Q);
     }
 
     void compute() const {
-        if (params->ith == 0) {
-            ggml_threadpool_chunk_set(params->threadpool, params->nth);
-        }
-        ggml_barrier(params->threadpool);
-        const int64_t n_units = n_groups * n_sets * q->ne[3];
-        for (int64_t unit = params->ith; unit < n_units; unit = ggml_threadpool_chunk_add(params->threadpool, 1)) {
+        share_out(params, n_groups * n_sets * q->ne[3], [&](int64_t unit) {
             // the last tokens first, which often see most
             compute_unit(n_groups - 1 - unit / n_sets % n_groups, unit % n_sets, unit / n_sets / n_groups);
-        }
+        });
     }
 
   private:
-    const ggml_compute_params * params;
-    ggml_tensor *               dst;
-    const ggml_tensor *         q;
-    const ggml_tensor *         k;
-    const ggml_tensor *         v;
-    const ggml_tensor *         mask;
     float                       scale;
     int64_t                     n_groups;  // of sixteen tokens
     int64_t                     n_sets;    // of query heads

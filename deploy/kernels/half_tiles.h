@@ -14,6 +14,7 @@
 
 #include "ggml-cpu-impl.h"
 #include "ggml.h"
+#include "sharing.h"
 
 namespace {
 
@@ -119,12 +120,7 @@ inline void multiply_halves(const ggml_compute_params * params, int64_t m, int64
     const int64_t n_jobs     = n_row_jobs * ((n + half_job_columns - 1) / half_job_columns);
     columns.resize(half_columns * n_blocks);
     Floats * const widened_columns = columns.data();
-    if (params->ith == 0) {
-        ggml_threadpool_chunk_set(params->threadpool, params->nth);
-    }
-    ggml_barrier(params->threadpool);
-    // Threads take jobs as they come to them: one whose core others use as well must not hold up the rest.
-    for (int64_t job = params->ith; job < n_jobs; job = ggml_threadpool_chunk_add(params->threadpool, 1)) {
+    share_out(params, n_jobs, [&](int64_t job) {
         const int64_t first_row    = job % n_row_jobs * half_job_rows;
         const int64_t end_row      = std::min(m, first_row + half_job_rows);
         const int64_t first_column = job / n_row_jobs * half_job_columns;
@@ -136,7 +132,7 @@ inline void multiply_halves(const ggml_compute_params * params, int64_t m, int64
                 multiply_half_tile(n_columns, a + row * lda, lda, widened_columns, n_blocks, c + column * ldc + row, ldc);
             }
         }
-    }
+    });
     ggml_barrier(params->threadpool);
 }
 

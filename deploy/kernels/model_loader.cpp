@@ -15,7 +15,8 @@
 #include "gguf.h"
 
 extern "C" int __wrap___isoc99_sscanf(const char * text, const char * format, ...);
-extern "C" int __wrap___isoc23_sscanf(const char * text, const char * format, ...);
+extern "C" int __wrap___isoc23_sscanf(const char * text, const char * format, ...)
+    __attribute__((alias("__wrap___isoc99_sscanf")));
 
 #if defined(__GLIBCXX__) && _GLIBCXX_USE_CXX11_ABI  // whose name for the function this is
 #define LLAMACTOR_KV_TO_STR "_Z14gguf_kv_to_strB5cxx11PK12gguf_contexti"
@@ -122,14 +123,6 @@ int scan(const char * text, const char * format, va_list to) {
 }  // namespace
 
 int __wrap___isoc99_sscanf(const char * text, const char * format, ...) {
-    va_list to;
-    va_start(to, format);
-    const int found = scan(text, format, to);
-    va_end(to);
-    return found;
-}
-
-int __wrap___isoc23_sscanf(const char * text, const char * format, ...) {
     va_list to;
     va_start(to, format);
     const int found = scan(text, format, to);
