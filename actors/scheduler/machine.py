@@ -74,8 +74,6 @@ LISTENERS: Mapping[type, tuple[_Table, _Listener]] = {
 """For each message the table that knows whoever may say it, and who listens."""
 _HELLOS = (from_gateway.GatewayHello, from_launcher.LauncherHello, from_runner.RunnerHello)
 """Said by whoever is not known yet; anything else is answered with the question who that is."""
-
-
 _TOGETHER_S = 0.02
 """Peers heard within so much time share one number, which stays in the caches; silence is judged in seconds."""
 
